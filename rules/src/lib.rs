@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The rules of sync as pure functions: no I/O, no clock, no chance.
+
+pub mod domain;
