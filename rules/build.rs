@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     let mut list = String::from("&[\n");
     for path in files {
-        let name = path.file_name().ok_or("a definition file without a name")?.to_string_lossy();
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or("a file name is not Unicode")?;
+        let path = path.to_str().ok_or("the folder's path is not Unicode")?;
         writeln!(list, "    ({name:?}, include_str!({path:?})),")?;
     }
     list.push_str("]\n");

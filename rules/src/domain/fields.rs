@@ -71,7 +71,12 @@ fn build(schema: &Map<String, Value>) -> Result<Validator, Fault> {
         .with_format(TIME_FORMAT, |text: &str| text.parse::<Timestamp>().is_ok())
         .should_validate_formats(true)
         .build(&Value::Object(schema.clone()))
-        .map_err(|error| Fault::new("pattern", format!("is no regular expression that can be used: {error}")))
+        .map_err(|_| {
+            Fault::new(
+                "pattern",
+                "is no regular expression that can be used (no look-around, no back-references)",
+            )
+        })
 }
 
 fn schema_of(file: &FieldFile, append: bool) -> Map<String, Value> {
@@ -186,8 +191,8 @@ fn expected(file: &FieldFile, append: bool) -> String {
         file.minimum.as_ref().map(|bound| format!("at least {bound}")),
         file.exclusive_minimum.as_ref().map(|bound| format!("above {bound}")),
         file.maximum.as_ref().map(|bound| format!("at most {bound}")),
-        file.min_length.map(|length| format!("at least {length} characters long")),
-        file.max_length.map(|length| format!("at most {length} characters long")),
+        file.min_length.map(|length| format!("{length} characters or more")),
+        file.max_length.map(|length| format!("{length} characters or fewer")),
         file.pattern.as_ref().map(|pattern| format!("matching {pattern}")),
     ];
     let parts: Vec<String> = std::iter::once(kind.to_owned()).chain(limits.into_iter().flatten()).collect();

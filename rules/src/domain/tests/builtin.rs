@@ -132,11 +132,12 @@ fn e5_e9_ticket_escalation_and_history() {
     assert_eq!(ticket.append_fields(), ["ticket_history"]);
 }
 
-/// Lines of a real help desk, with every kind of value that occurs there: null, numbers, booleans.
+/// Lines of a real help desk, with every kind of value that occurs there: null, numbers,
+/// booleans, an empty subject.
 const REAL: &[&str] = &[
     r#"{"status":"NEW","priority":"MEDIUM","subject":"Category 55 / Subcategory 170 / Symptom 72","category":"Category 55","impact":2,"urgency":2,"location":"Location 143","caller":"Caller 2403","channel":"Phone","group":"Group 56","assignee":null,"reassignments":0,"reopens":0,"sla_ok":true,"problem":null,"rfc":null}"#,
     r#"{"status":"NEW","priority":"MEDIUM","subject":"Category 53 / Subcategory 271 / Symptom 470","category":"Category 53","impact":2,"urgency":2,"location":"Location 42","caller":"Caller 2949","channel":"Self service","group":null,"assignee":"Resolver 17","reassignments":27,"reopens":8,"sla_ok":false,"problem":"Problem ID  2","rfc":"CHG0000132"}"#,
-    r#"{"status":"NEW","priority":"CRITICAL","subject":"None","category":null,"impact":1,"urgency":3,"location":null,"caller":null,"channel":"IVR","group":null,"assignee":null,"reassignments":0,"reopens":0,"sla_ok":true,"problem":null,"rfc":null}"#,
+    r#"{"status":"NEW","priority":"CRITICAL","subject":"","category":null,"impact":1,"urgency":3,"location":null,"caller":null,"channel":"IVR","group":null,"assignee":null,"reassignments":0,"reopens":0,"sla_ok":true,"problem":null,"rfc":null}"#,
 ];
 
 #[test]

@@ -39,6 +39,7 @@ const RULES: &[(&str, &str, &[&str])] = &[
     ("[fields.a]\ntype='object'\nmax_length=1", "fields.a.max_length", &["string only"]),
     ("[fields.a]\ntype='integer'\npattern='x'", "fields.a.pattern", &["string only"]),
     ("[fields.a]\ntype='string'\npattern='('", "fields.a.pattern", &["no regular expression"]),
+    ("[fields.a]\ntype='string'\npattern='(a)\\1'", "fields.a.pattern", &["no back-references"]),
     ("[fields.a]\ntype='integer'\nminimum=2\nmaximum=1", "fields.a.maximum", &["not be below the minimum"]),
     (
         "[fields.a]\ntype='number'\nexclusive_minimum=1\nmaximum=1",

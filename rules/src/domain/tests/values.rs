@@ -14,7 +14,7 @@ const CASES: &[Case] = &[
         "type='string'\nmin_length=2\nmax_length=3",
         &[|| json!("ab"), || json!("äöü")],
         &[|| json!("a"), || json!("abcd")],
-        "a string, at least 2 characters long, at most 3 characters long",
+        "a string, 2 characters or more, 3 characters or fewer",
     ),
     ("type='string'\npattern='^[A-Z]+$'", &[|| json!("AB")], &[|| json!("Ab")], "matching ^[A-Z]+$"),
     ("type='string'\nenum=['A','B']", &[|| json!("B")], &[|| json!("C"), || json!(1)], "one of A, B, not"),
