@@ -13,7 +13,7 @@ const BUILTIN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/builtin.rs"
 
 type Table = BTreeMap<String, Arc<Definition>>;
 
-/// Finds the definition that holds for a tenant and a domain. Cheap to clone.
+/// Finds the definition that holds for a tenant and a domain; made once, then shared.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     shared: Table,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::domain::append::merge;
+use crate::domain::tests::parcel;
 
 #[test]
 fn e9_new_ids_join_at_the_end_and_the_first_content_stays() {
@@ -11,6 +12,7 @@ fn e9_new_ids_join_at_the_end_and_the_first_content_stays() {
     let sent = json!([{"id": 2, "t": "c"}, {"id": 1, "t": "other"}, {"id": 2, "t": "late"}]);
     let merged = json!([{"id": 1, "t": "a"}, {"id": "1", "t": "b"}, {"id": 2, "t": "c"}]);
     assert_eq!(merge(Some(&standing), &sent), merged);
+    assert_eq!(parcel("").merge_append(Some(&standing), &sent), merged);
 }
 
 #[test]

@@ -159,3 +159,13 @@ fn a_file_that_contradicts_itself_names_the_place() {
     }
     check_rule(&HEAD.replace("manual", "preserve_escalation"), "strategy", &["needs [escalation]"]);
 }
+
+#[test]
+fn a_file_may_go_to_the_edge_of_what_is_allowed() {
+    for name in ["a", "z-9_b", &"a".repeat(64)] {
+        assert!(Definition::parse("parcel.toml", &HEAD.replace("parcel", name)).is_ok(), "{name}");
+    }
+    for rule in ["type='integer'\nminimum=1\nmaximum=1", "type='string'\nmin_length=2\nmax_length=2"] {
+        assert!(Definition::parse("parcel.toml", &format!("{HEAD}[fields.a]\n{rule}")).is_ok(), "{rule}");
+    }
+}

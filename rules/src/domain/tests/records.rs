@@ -147,6 +147,11 @@ fn a_definition_tells_what_its_file_says() {
 fn c1_the_fingerprint_covers_who_sees_what_and_nothing_else() {
     let print = |text: &str| Definition::parse("parcel.toml", text).unwrap().fingerprint();
     let base = print(HEAD);
+    assert_eq!(
+        base,
+        [176, 113, 39, 37, 225, 70, 181, 44],
+        "another hash makes every device of every hub fetch everything anew"
+    );
     let seen_alike = [
         HEAD.replace("manual", "client_wins"),
         format!("title='T'\nappend_only=true\n{HEAD}[fields.a]\ntype='string'"),

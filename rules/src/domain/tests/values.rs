@@ -114,6 +114,8 @@ fn e9_elements_of_append_lists_carry_ids() {
 #[test]
 fn a_refusal_stays_short_whatever_was_sent() {
     let definition = parcel("[fields.f]\ntype='string'\nmax_length=5");
+    let (_, message) = refused(definition.check_value("f", &json!("x".repeat(40))), ValidationFailed);
+    assert!(message.ends_with("x\""), "{message}");
     let (_, message) = refused(definition.check_value("f", &json!("ü".repeat(100_000))), ValidationFailed);
     assert!(message.len() < 200, "{message}");
     let definition = parcel("append=['f']\n[fields.f]\ntype='array'");
