@@ -141,7 +141,7 @@ impl Drop for SessionCount {
 
 const ENCODINGS: [(Encoding, &str); 2] = [(Encoding::MessagePack, "msgpack"), (Encoding::Json, "json")];
 
-const STATUSES: [(Status, &str); 9] = [
+const STATUSES: [(Status, &str); 8] = [
     (Status::Created, "created"),
     (Status::Updated, "updated"),
     (Status::Unchanged, "unchanged"),
@@ -150,7 +150,6 @@ const STATUSES: [(Status, &str); 9] = [
     (Status::Conflict, "conflict"),
     (Status::Error, "error"),
     (Status::ConflictRisk, "conflict_risk"),
-    (Status::Unknown, "unknown"),
 ];
 
 const CLOSE_REASONS: [CloseReason; 14] = [
@@ -310,8 +309,10 @@ mod tests {
             metrics.closes.of(reason).inc();
         }
         assert!(CLOSE_REASONS.iter().all(|reason| metrics.closes.of(*reason).get() == 1));
-        for (status, label) in STATUSES.iter().filter(|(status, _)| *status != Status::Unknown) {
-            assert_eq!(serde_json::to_value(status).unwrap(), *label);
+        metrics.entries.of(Status::Unknown).inc();
+        assert!((value(&metrics, "synchub_entries_total{status=\"other\"}") - 1.0).abs() < f64::EPSILON);
+        for (status, label) in STATUSES {
+            assert_eq!(serde_json::to_value(status).unwrap(), label);
         }
     }
 }
