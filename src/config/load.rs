@@ -3,6 +3,7 @@
 //! No error shows a line of the file or the value of a secret.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
@@ -13,7 +14,7 @@ use super::settings::Settings;
 use super::store_url::StoreUrlError;
 
 /// Where settings come from, the weakest first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Sources {
     /// The file, if one was named.
     pub file: Option<PathBuf>,
@@ -21,6 +22,12 @@ pub struct Sources {
     pub environment: Vec<(String, OsString)>,
     /// What flags say: the setting's key, the flag, and its value.
     pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// Settings that were found good.
@@ -88,8 +95,13 @@ pub enum ConfigError {
         variable: String,
     },
     /// A value has the wrong type or form.
-    #[error("{0}; docs/configuration.md says what each setting takes")]
-    Value(config::ConfigError),
+    #[error("cannot use {place}: {problem}; docs/configuration.md says what each setting takes")]
+    Value {
+        /// The key, and where it stands.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value is of the right type, and still impossible.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
@@ -116,9 +128,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     for (key, flag, text) in &sources.flags {
         builder = builder.add_source(Named::text((*flag).to_owned(), key, text));
     }
-    let merged = builder.build().map_err(ConfigError::Value)?;
+    let merged = builder.build().map_err(|error| unusable(&error, None))?;
     check_keys(&merged.cache, "")?;
-    let settings: Settings = merged.try_deserialize().map_err(ConfigError::Value)?;
+    let read = merged.clone().try_deserialize();
+    let settings: Settings = read.map_err(|error| unusable(&error, Some(&merged.cache)))?;
     check(&settings)?;
     settings.store_path()?;
     if settings.bus.url.is_some() {
@@ -137,7 +150,7 @@ fn read_file(path: &Path) -> Result<Map<String, Value>, ConfigError> {
         line: 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count()),
         message: error.message().to_owned(),
     })?;
-    File::from_str(&text, FileFormat::Toml).collect().map_err(ConfigError::Value)
+    File::from_str(&text, FileFormat::Toml).collect().map_err(|error| unusable(&error, None))
 }
 
 fn from_environment(
@@ -179,6 +192,29 @@ fn check_keys(value: &Value, key: &str) -> Result<(), ConfigError> {
 
 fn join(section: &str, name: &str) -> String {
     if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+/// Says which value of which source is at fault; the library knows the source of some errors only.
+fn unusable(error: &config::ConfigError, values: Option<&Value>) -> ConfigError {
+    use config::ConfigError::{At, Type};
+    let (key, problem) = match error {
+        At { error, key, .. } => (key.as_deref(), error.to_string()),
+        Type { key, unexpected, expected, .. } => (key.as_deref(), format!("{unexpected} is not {expected}")),
+        other => (None, other.to_string()),
+    };
+    let origin = key.zip(values).and_then(|(key, values)| origin_of(values, key));
+    let key = key.map_or_else(|| "the configuration".to_owned(), |key| format!("`{key}`"));
+    let place = origin.map_or_else(|| key.clone(), |origin| format!("{key} in {origin}"));
+    ConfigError::Value { place, problem }
+}
+
+fn origin_of<'a>(values: &'a Value, key: &str) -> Option<&'a str> {
+    let mut value = values;
+    for name in key.split('.') {
+        let ValueKind::Table(table) = &value.kind else { return None };
+        value = table.get(name)?;
+    }
+    value.origin()
 }
 
 fn weak_key(settings: &Settings) -> Option<String> {
