@@ -1,5 +1,7 @@
 //! What can be written on the command line. The comments here are the help texts.
 
+#![expect(clippy::doc_markdown, reason = "help texts are shown as they stand, without Markdown")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

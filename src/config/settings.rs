@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
 use super::secret::Secret;
@@ -18,6 +19,7 @@ use super::secret::Secret;
 pub struct Settings {
     /// Where the hub listens. 127.0.0.1:8480: nothing outside the machine reaches a hub that
     /// nobody has configured.
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
     /// The folder with the database and the development key. `./synchub-data`: visible where the
     /// hub was started, and deleted with it.
@@ -76,6 +78,12 @@ impl Settings {
     pub fn ack_flush(&self) -> Duration {
         Duration::from_secs(self.ack_flush_secs)
     }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let help = || format!("`{text}` is no IP address with a port, such as 127.0.0.1:8480 or [::]:8480");
+    text.parse().map_err(|_| D::Error::custom(help()))
 }
 
 /// Where records are kept.

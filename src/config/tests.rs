@@ -94,7 +94,7 @@ fn a_bad_value_is_named_with_its_place() {
         (Some("[limits]\nmax_in_flight = -1"), None, ["`limits.max_in_flight`", "hub.toml"]),
         (Some("[log]\nformat = 'xml'"), None, ["xml", "`text`"]),
         (None, Some(("SYNCHUB_LIMITS_MAX_IN_FLIGHT", "many")), ["`limits.max_in_flight`", "SYNCHUB_LIMITS"]),
-        (None, Some(("SYNCHUB_LISTEN", "localhost")), ["`listen`", "SYNCHUB_LISTEN"]),
+        (None, Some(("SYNCHUB_LISTEN", "localhost:1")), ["SYNCHUB_LISTEN", "127.0.0.1:8480"]),
         (None, Some(("SYNCHUB_FEED_POSITION_MS", "2000")), ["`feed.position_ms`", "1000"]),
         (None, Some(("SYNCHUB_STORE_URL", "postgres://db/hub")), ["`store.url`", "SQLite"]),
         (None, Some(("SYNCHUB_BUS_URL", "redis://bus")), ["`bus.url`", "leave"]),
