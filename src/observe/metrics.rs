@@ -105,6 +105,17 @@ impl Metrics {
         SessionCount { gauge }
     }
 
+    /// Counts a group that was committed in `us` microseconds.
+    pub fn commit(&self, batches: usize, entries: usize, us: i64) {
+        self.commit_groups.inc();
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        {
+            self.commit_group_batches.observe(batches as f64);
+            self.commit_group_entries.observe(entries as f64);
+            self.commit_seconds.observe(us as f64 / 1e6);
+        }
+    }
+
     /// All numbers as text, of the type [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::new();
