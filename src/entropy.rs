@@ -149,6 +149,7 @@ mod tests {
         let (early, late) = (source.uuid_v7(1_700_000_000_000_000), source.uuid_v7(1_700_000_000_001_000));
         assert_eq!((early.get_version_num(), source.uuid_v4().get_version_num()), (7, 4));
         assert!(early < late);
+        assert_eq!(late.get_timestamp().unwrap().to_unix(), (1_700_000_000, 1_000_000));
         assert_ne!(source.uuid_v4(), source.uuid_v4());
         assert_eq!(source.uuid_v7(-1).get_version_num(), 7);
     }

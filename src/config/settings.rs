@@ -113,8 +113,8 @@ pub struct AuthSettings {
     pub issuer: Option<String>,
     /// The `aud` that a token must have, alone or in a list. None: any.
     pub audience: Option<String>,
-    /// By how many seconds the clock of the token's maker may be off. 30: more than synchronised
-    /// clocks differ, too little to matter to a token's life.
+    /// By how many seconds the clock of the token's maker may be ahead, for `nbf` and `iat`; `exp`
+    /// counts as it stands. 30: more than synchronised clocks differ.
     pub leeway_secs: u64,
 }
 
