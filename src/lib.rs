@@ -1,1 +1,3 @@
-//! x
+//! The hub: everything that is not a rule of sync and not a wire type.
+
+pub mod store;
