@@ -18,7 +18,7 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
-    pub(super) fn new(what: &'static str, why: impl ToString) -> Self {
+    pub(super) fn new(what: &'static str, why: &impl ToString) -> Self {
         Self { what, why: why.to_string() }
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn to_db(number: u64) -> Result<i64, TooLarge> {
 }
 
 pub(super) fn from_db(number: i64) -> Result<u64, Unreadable> {
-    u64::try_from(number).map_err(|_| Unreadable::new("a number", format_args!("{number} is below 0")))
+    u64::try_from(number).map_err(|_| Unreadable::new("a number", &format_args!("{number} is below 0")))
 }
 
 pub(super) fn encode<T: Serialize>(body: &T) -> Vec<u8> {
@@ -42,15 +42,15 @@ pub(super) fn encode<T: Serialize>(body: &T) -> Vec<u8> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, Unreadable> {
-    rmp_serde::from_slice(body).map_err(|error| Unreadable::new(what, error))
+    rmp_serde::from_slice(body).map_err(|error| Unreadable::new(what, &error))
 }
 
 pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, Unreadable> {
-    Uuid::from_slice(bytes).map_err(|error| Unreadable::new("a UUID", error))
+    Uuid::from_slice(bytes).map_err(|error| Unreadable::new("a UUID", &error))
 }
 
 pub(super) fn array<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], Unreadable> {
-    bytes.try_into().map_err(|_| Unreadable::new(what, format_args!("{} bytes, not {N}", bytes.len())))
+    bytes.try_into().map_err(|_| Unreadable::new(what, &format_args!("{} bytes, not {N}", bytes.len())))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,7 +156,7 @@ pub(super) fn flags(priority: Priority, status: SyncStatus) -> i64 {
 
 pub(super) fn from_flags(flags: i64) -> Result<(Priority, SyncStatus), Unreadable> {
     let flags = usize::try_from(flags).ok().filter(|flags| *flags < 16);
-    let flags = flags.ok_or_else(|| Unreadable::new("flags", "not from 0 to 15"))?;
+    let flags = flags.ok_or_else(|| Unreadable::new("flags", &"not from 0 to 15"))?;
     Ok((PRIORITIES[flags % 4], SYNC_STATUSES[flags / 4]))
 }
 

@@ -67,7 +67,7 @@ impl Reader {
         let mut devices = Vec::with_capacity(found.len());
         for device in found {
             let installs = self.installs(device.no).await?;
-            devices.push(device.json(installs));
+            devices.push(device.json(&installs));
         }
         Ok(devices)
     }
@@ -168,7 +168,7 @@ struct DeviceFound {
 }
 
 impl DeviceFound {
-    fn json(self, installs: Vec<Value>) -> Value {
+    fn json(self, installs: &[Value]) -> Value {
         let kinds = [None, Some("desktop"), Some("laptop"), Some("tablet"), Some("phone")];
         let kind = usize::try_from(self.kind).ok().and_then(|kind| kinds.get(kind).copied().flatten());
         json!({

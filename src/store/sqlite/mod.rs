@@ -66,8 +66,8 @@ impl SqliteStore {
         schema::run_migrations(path).await?;
         let (connection, identity) = schema::open_writer(path, cursor_key)?;
         let writer = Writer::new(connection, identity, lock);
-        let writer = writer.map_err(|error| OpenError::database(path, error))?;
-        let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, error))?;
+        let writer = writer.map_err(|error| OpenError::database(path, &error))?;
+        let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, &error))?;
         Ok(Self { writer, reader: Reader::new(path, options.readers, identity.epoch), identity })
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Found(HashMap<InstallNo, Arc<Origin>>);
 impl Found {
     pub(super) fn get(&self, install: InstallNo) -> Result<Arc<Origin>, Unreadable> {
         let origin = self.0.get(&install).cloned();
-        origin.ok_or_else(|| Unreadable::new("an origin", format_args!("there is no install {install}")))
+        origin.ok_or_else(|| Unreadable::new("an origin", &format_args!("there is no install {install}")))
     }
 }
 

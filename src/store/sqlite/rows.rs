@@ -45,6 +45,7 @@ pub(super) const CHANGES: &str = "
     SELECT version, seq, time_us, kind, scope, install, old FROM walk";
 
 /// [`HISTORY_LIMIT`] as a parameter.
+#[expect(clippy::cast_possible_wrap, reason = "a hundred")]
 pub(super) const MAX_CHANGES: i64 = HISTORY_LIMIT as i64;
 
 /// A row of `record`.
@@ -150,5 +151,5 @@ pub(super) fn history(record: Record, changes: Vec<ChangeRow>) -> Result<History
 }
 
 pub(super) fn row_kind(kind: i64) -> Result<RowKind, Unreadable> {
-    RowKind::from_number(kind).ok_or_else(|| Unreadable::new("a log row's kind", kind))
+    RowKind::from_number(kind).ok_or_else(|| Unreadable::new("a log row's kind", &kind))
 }

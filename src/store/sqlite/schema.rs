@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::codec::{self, Unreadable};
 
@@ -65,7 +64,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn database(path: &Path, why: impl ToString) -> Self {
+    pub(super) fn database(path: &Path, why: &impl ToString) -> Self {
         Self::Database { path: path.to_owned(), why: why.to_string() }
     }
 }
@@ -101,9 +100,11 @@ pub(super) async fn run_migrations(path: &Path) -> Result<(), OpenError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT);
     let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
-    let mut connection = options.connect().await.map_err(|error| OpenError::database(path, error))?;
-    MIGRATOR.run(&mut connection).await.map_err(failed)?;
-    connection.close().await.map_err(|error| OpenError::database(path, error))
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    let pool = pool.map_err(|error| OpenError::database(path, &error))?;
+    MIGRATOR.run(&pool).await.map_err(failed)?;
+    pool.close().await;
+    Ok(())
 }
 
 /// What a store keeps about itself.
@@ -128,8 +129,8 @@ pub(super) fn open_writer(path: &Path, new_key: [u8; 32]) -> Result<(Connection,
         Ok((connection, epoch, key))
     };
     let (connection, epoch, key) =
-        open().map_err(|error: rusqlite::Error| OpenError::database(path, error))?;
-    let unreadable = |error: Unreadable| OpenError::database(path, error);
+        open().map_err(|error: rusqlite::Error| OpenError::database(path, &error))?;
+    let unreadable = |error: Unreadable| OpenError::database(path, &error);
     let epoch = codec::from_db(epoch).map_err(unreadable)?;
     let cursor_key = codec::array("the cursor key", &key).map_err(unreadable)?;
     Ok((connection, Identity { epoch, cursor_key }))
