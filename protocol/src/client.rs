@@ -187,3 +187,17 @@ pub struct Ping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_time: Option<Timestamp>,
 }
+
+impl ClientFrame {
+    /// The request's id; an ack has none.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            Self::Hello(hello) => Some(hello.id),
+            Self::Subscribe(subscribe) => Some(subscribe.id),
+            Self::Unsubscribe(unsubscribe) => Some(unsubscribe.id),
+            Self::Sync(sync) => Some(sync.id),
+            Self::Ack(_) => None,
+            Self::Ping(ping) => Some(ping.id),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Tells every node that a tenant's log moved.
+//!
+//! The bus is a hint (invariant 4): it may lose, repeat and delay, and says so where it knows. What it
+//! carries can always be asked again from the store, and nothing above it knows how it travels.
+
+pub mod local;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use synchub_rules::record::{Head, LogRow, TenantNo};
+
+/// The rows of one commit.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// The history that the rows belong to.
+    pub epoch: u64,
+    /// The rows, at least one, without gaps, in order.
+    pub rows: Arc<[Arc<LogRow>]>,
+    /// The log's head after them.
+    pub head: Head,
+}
+
+/// What a reader of the bus is told.
+#[derive(Debug, Clone)]
+pub enum BusEvent {
+    /// A commit.
+    Update(Update),
+    /// Something may have been lost: ask the store.
+    Gap,
+    /// The bus is closed.
+    Closed,
+}
+
+/// Carries updates between the nodes of a hub.
+#[async_trait]
+pub trait Bus: fmt::Debug + Send + Sync + 'static {
+    /// Tells all nodes, this one too. Never waits for anybody.
+    fn publish(&self, update: Update);
+
+    /// Listens to a tenant. What is published after this returns is heard.
+    async fn subscribe(&self, tenant: TenantNo) -> Box<dyn BusReader>;
+}
+
+/// One node's ear for one tenant.
+#[async_trait]
+pub trait BusReader: fmt::Debug + Send {
+    /// Waits for the next event. Safe to cancel.
+    async fn next(&mut self) -> BusEvent;
+}

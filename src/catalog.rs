@@ -1,0 +1,44 @@
+//! The domains that this hub knows, with their numbers in the store.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use synchub_rules::domain;
+use synchub_rules::group::Domain;
+use synchub_rules::record::DomainNo;
+
+use crate::store::{Store, StoreError};
+
+/// Domains by tenant and name.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    shared: HashMap<String, Arc<Domain>>,
+    own: HashMap<String, HashMap<String, Arc<Domain>>>,
+}
+
+impl Catalog {
+    /// Gives every definition its number.
+    pub async fn open(definitions: &domain::Catalog, store: &dyn Store) -> Result<Self, StoreError> {
+        let names: BTreeSet<_> = definitions.iter().map(|(_, definition)| definition.name().to_owned()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let numbers = store.domains(names.clone()).await?;
+        let numbers: HashMap<String, DomainNo> = names.into_iter().zip(numbers).collect();
+        let mut catalog = Self::default();
+        for (tenant, definition) in definitions.iter() {
+            let name = definition.name();
+            let domain = Domain { no: numbers[name], name: Arc::from(name), definition: Arc::clone(definition) };
+            let of = match tenant {
+                Some(tenant) => catalog.own.entry(tenant.to_owned()).or_default(),
+                None => &mut catalog.shared,
+            };
+            of.insert(name.to_owned(), Arc::new(domain));
+        }
+        Ok(catalog)
+    }
+
+    /// The domain of this name, the tenant's own first.
+    pub fn lookup(&self, tenant: &str, name: &str) -> Option<Arc<Domain>> {
+        let own = self.own.get(tenant).and_then(|own| own.get(name));
+        own.or_else(|| self.shared.get(name)).map(Arc::clone)
+    }
+}

@@ -1,0 +1,206 @@
+//! One tenant's log as it moves, on one node.
+//!
+//! The feed joins the bus before it reads where the log stands, takes only what follows without a gap,
+//! and at a gap makes every session catch up from the store (C8). All that a session is told under the
+//! feed's lock is consistent: a row is offered before the head covers it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use synchub_rules::record::{Head, Scope, TenantNo};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::tail::{Tail, TailPage};
+use crate::bus::{Bus, BusEvent, BusReader, Update};
+use crate::observe::Metrics;
+use crate::registry::{Index, Outgoing, Subscriber};
+use crate::store::{Store, StoreError};
+
+/// The feeds of this node, one for each tenant that has sessions here.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    open: tokio::sync::Mutex<HashMap<TenantNo, Arc<Feed>>>,
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    tail_bytes: usize,
+    metrics: Metrics,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Feeds {
+    /// Feeds over a store and a bus; each keeps a tail of `tail_bytes`.
+    pub fn new(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        tail_bytes: usize,
+        metrics: Metrics,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let open = tokio::sync::Mutex::default();
+        Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tracker, stop }) }
+    }
+
+    /// The feed of a tenant, started if this is its first session here.
+    pub async fn open(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
+        let shared = &self.shared;
+        let mut open = shared.open.lock().await;
+        if let Some(feed) = open.get(&tenant) {
+            return Ok(Arc::clone(feed));
+        }
+        open.retain(|_, feed| !feed.end_if_unused());
+        let reader = shared.bus.subscribe(tenant).await;
+        let place = shared.store.place(tenant).await?;
+        let feed = Arc::new(Feed {
+            epoch: place.epoch,
+            state: Mutex::new(State::new(place.head, shared.tail_bytes)),
+            stop: shared.stop.child_token(),
+            metrics: shared.metrics.clone(),
+        });
+        open.insert(tenant, Arc::clone(&feed));
+        shared.tracker.spawn(Arc::clone(&feed).run(reader));
+        Ok(feed)
+    }
+}
+
+/// One tenant's feed.
+#[derive(Debug)]
+pub struct Feed {
+    epoch: u64,
+    state: Mutex<State>,
+    stop: CancellationToken,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct State {
+    head: Head,
+    index: Index,
+    tail: Tail,
+}
+
+impl Feed {
+    /// Follows the bus until the node stops.
+    async fn run(self: Arc<Self>, mut reader: Box<dyn BusReader>) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                event = reader.next() => event,
+            };
+            match event {
+                BusEvent::Update(update) => self.apply(&update),
+                BusEvent::Gap => self.lose(),
+                BusEvent::Closed => return self.lose(),
+            }
+        }
+    }
+
+    fn apply(&self, update: &Update) {
+        let mut state = self.state.lock();
+        if update.epoch != self.epoch || update.head.seq <= state.head.seq {
+            return;
+        }
+        let fresh = update.rows.iter().filter(|row| row.seq > state.head.seq);
+        let rows: Vec<_> = fresh.map(|row| Arc::new(Outgoing::new(Arc::clone(row)))).collect();
+        if rows.first().is_none_or(|first| first.row.seq != state.head.seq + 1) {
+            return state.lose(update.head);
+        }
+        for outgoing in &rows {
+            state.tail.push(outgoing);
+            if !drops_on_purpose() {
+                state.index.offer(outgoing);
+            }
+        }
+        state.head = update.head;
+    }
+
+    /// Something may be missing: every session asks the log.
+    fn lose(&self) {
+        let mut state = self.state.lock();
+        let head = state.head;
+        state.lose(head);
+    }
+
+    /// The log's head as far as this feed has offered it.
+    pub fn head(&self) -> Head {
+        self.state.lock().head
+    }
+
+    /// The history that the feed follows.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Adds or replaces a session's subscriber; it leaves when the membership is dropped.
+    pub fn join(self: &Arc<Self>, subscriber: Arc<Subscriber>) -> Membership {
+        let session = subscriber.session;
+        self.state.lock().index.join(subscriber);
+        Membership { feed: Arc::clone(self), session }
+    }
+
+    /// Replaces a member's subscriber.
+    pub fn update(&self, subscriber: Arc<Subscriber>) {
+        self.state.lock().index.join(subscriber);
+    }
+
+    /// Rows after a place from memory; none if the tail begins later.
+    pub fn page(&self, scopes: &[Scope], after: u64) -> Option<TailPage> {
+        let state = self.state.lock();
+        let page = state.tail.page(scopes, after, state.head);
+        drop(state);
+        match &page {
+            Some(_) => self.metrics.tail_hits.inc(),
+            None => self.metrics.tail_misses.inc(),
+        };
+        page
+    }
+
+    /// Ends the feed of a tenant without sessions: only the list of feeds and the feed's own task hold it.
+    fn end_if_unused(self: &Arc<Self>) -> bool {
+        let unused = Arc::strong_count(self) <= 2;
+        if unused {
+            self.stop.cancel();
+        }
+        unused
+    }
+}
+
+/// Loses one change when a test asks for it, to prove that the loss is found.
+fn drops_on_purpose() -> bool {
+    fail::fail_point!("feed::drop_change", |_| true);
+    false
+}
+
+impl State {
+    fn new(head: Head, tail_bytes: usize) -> Self {
+        Self { head, index: Index::default(), tail: Tail::new(tail_bytes, head.seq) }
+    }
+
+    fn lose(&mut self, head: Head) {
+        self.head = head;
+        self.tail.restart(head.seq);
+        self.index.lose();
+    }
+}
+
+/// A session's place in a feed, given back on drop.
+#[derive(Debug)]
+pub struct Membership {
+    feed: Arc<Feed>,
+    session: u64,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.feed.state.lock().index.leave(self.session);
+    }
+}

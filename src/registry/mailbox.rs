@@ -1,0 +1,151 @@
+//! The bounded queue between the feed and one session.
+//!
+//! The feed offers and never waits. When the queue is full it is forgotten and the session catches up
+//! from its place (C8): nothing is lost, since the log has it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use synchub_protocol::CloseReason;
+use synchub_rules::route::Delivery;
+use tokio::sync::Notify;
+
+use super::outgoing::Outgoing;
+
+/// A row for a session, and how it is to be brought.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// The row.
+    pub outgoing: Arc<Outgoing>,
+    /// How.
+    pub delivery: Delivery,
+}
+
+/// What the node tells a session to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Say goaway, finish what is being answered, close.
+    GoAway {
+        /// When the device may come back, in milliseconds.
+        reconnect_after_ms: u64,
+    },
+    /// Close at once.
+    Close(CloseReason),
+}
+
+/// A session's queue.
+#[derive(Debug)]
+pub struct Mailbox {
+    state: Mutex<State>,
+    wake: Notify,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    posts: VecDeque<Post>,
+    bytes: usize,
+    lost: bool,
+    command: Option<Command>,
+}
+
+impl Mailbox {
+    /// An empty queue of at most `limit` bytes. Until [`Mailbox::open`] it takes nothing.
+    pub fn new(limit: usize) -> Self {
+        let state = State { lost: true, ..State::default() };
+        Self { state: Mutex::new(state), wake: Notify::new(), limit }
+    }
+
+    /// Queues a row, or forgets everything when it does not fit.
+    pub fn offer(&self, outgoing: &Arc<Outgoing>, delivery: Delivery) {
+        let mut state = self.state.lock();
+        if state.lost {
+            return;
+        }
+        if state.bytes + outgoing.weight > self.limit && !state.posts.is_empty() {
+            state.forget();
+        } else {
+            state.bytes += outgoing.weight;
+            state.posts.push_back(Post { outgoing: Arc::clone(outgoing), delivery });
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Forgets what is queued and makes the session catch up.
+    pub fn lose(&self) {
+        let mut state = self.state.lock();
+        if !state.lost {
+            state.forget();
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Empties the queue and takes rows from now on.
+    pub fn open(&self) {
+        let mut state = self.state.lock();
+        state.forget();
+        state.lost = false;
+    }
+
+    /// Takes the next row; an error means that rows were forgotten.
+    pub fn take(&self) -> Result<Option<Post>, Lost> {
+        let mut state = self.state.lock();
+        if state.lost {
+            return Err(Lost);
+        }
+        let post = state.posts.pop_front();
+        match &post {
+            Some(post) => state.bytes -= post.outgoing.weight,
+            // An idle session keeps no buffer.
+            None => state.posts = VecDeque::new(),
+        }
+        Ok(post)
+    }
+
+    /// Whether nothing was forgotten since it was opened.
+    pub fn is_open(&self) -> bool {
+        !self.state.lock().lost
+    }
+
+    /// Whether nothing is queued and nothing was forgotten.
+    pub fn is_drained(&self) -> bool {
+        let state = self.state.lock();
+        !state.lost && state.posts.is_empty()
+    }
+
+    /// Tells the session to do something; the first command counts, a close beats a goaway.
+    pub fn command(&self, command: Command) {
+        let mut state = self.state.lock();
+        if matches!((state.command, command), (None, _) | (Some(Command::GoAway { .. }), Command::Close(_))) {
+            state.command = Some(command);
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The command that was given, once.
+    pub fn take_command(&self) -> Option<Command> {
+        self.state.lock().command.take()
+    }
+
+    /// Waits until something was queued, forgotten or commanded since the last wait. Safe to cancel.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl State {
+    fn forget(&mut self) {
+        self.posts = VecDeque::new();
+        self.bytes = 0;
+        self.lost = true;
+    }
+}
+
+/// Rows were forgotten: the session has to catch up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("rows were forgotten; catch up from the last place")]
+pub struct Lost;

@@ -1,0 +1,424 @@
+//! The loop of a session that said hello.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use synchub_protocol::server::{ErrorFrame, Fresh, FreshReason, Position, Welcome};
+use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, Timestamp};
+use synchub_rules::group::{Author, Decision};
+use synchub_rules::record::{Scope, Sight};
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::catch_up::{CatchUp, Page};
+use super::deps::Deps;
+use super::handshake::Greeting;
+use super::outbox::Outbox;
+use super::progress::{Known, Progress};
+use super::socket::{Event, Socket};
+use super::subscriptions::{Reach, Subscriptions};
+use super::timers::{Due, Timers};
+use crate::auth::{Identity, Role};
+use crate::observe::CatchUpCause;
+use crate::push::{Feed, Membership};
+use crate::registry::{Command, Link, Mailbox, Subscriber};
+use crate::sync::{Answer, SubmitError, sync_result};
+
+/// A batch that waits for its decision.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) id: u64,
+    pub(super) batch_id: Uuid,
+    pub(super) answer: Answer,
+}
+
+/// How the data lane is filled.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// From snapshots and the log.
+    CatchUp(CatchUp),
+    /// From the feed.
+    Live,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) deps: Arc<Deps>,
+    pub(super) socket: Socket,
+    pub(super) identity: Identity,
+    pub(super) author: Author,
+    pub(super) tenant: i64,
+    pub(super) has_install: bool,
+    pub(super) reach: Reach,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) progress: Progress,
+    pub(super) mode: Mode,
+    pub(super) feed: Arc<Feed>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) outbox: Outbox,
+    pub(super) answers: VecDeque<InFlight>,
+    pub(super) timers: Timers,
+    pub(super) clock_samples: VecDeque<i64>,
+    pub(super) forbidden: VecDeque<Instant>,
+    /// The largest snapshot frame that the client takes.
+    pub(super) frame_bytes: usize,
+    /// The place of the last cursor that was queued.
+    pub(super) named: Option<u64>,
+    /// The highest place that a cursor of this session named: an ack may reach it.
+    pub(super) sent: u64,
+    /// The place that the last answer named: a position has to reach it (C7).
+    pub(super) owed: u64,
+    leaving: bool,
+    session: u64,
+    epoch: u64,
+    /// Fields drop in order: the feed is left before the registry.
+    _membership: Membership,
+    _link: Link,
+}
+
+impl Session {
+    /// Takes the device's place and queues `welcome`.
+    pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
+        let Greeting { hello, identity, registered, subscriptions, feed, mailbox, link, session, received_us } = greeting;
+        let limits = &deps.settings.limits;
+        socket.admit(limits.max_frame_bytes);
+        let reach = Reach { user: registered.user, unit: registered.unit };
+        let install = hello.device.as_ref().and_then(|device| device.install_id);
+        let author = Author {
+            device: registered.device,
+            generation: (identity.role == Role::Device).then_some(registered.generation),
+            install: registered.install,
+            user: registered.user,
+            unit: registered.unit,
+            sight: Sight::Scopes(reach.scopes()),
+            priority: registered.priority,
+            clock_offset_us: 0,
+            trusted: identity.role != Role::Device,
+            origin: Arc::new(synchub_protocol::server::Origin {
+                user: identity.user.clone(),
+                device: hello.device.as_ref().map(|device| device.id.clone()),
+            }),
+        };
+        let known = known(&deps, &hello.cursor, &registered);
+        // A cursor that comes back was stored: that acknowledges it.
+        let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
+        if acknowledged > 0 && identity.role == Role::Device {
+            deps.acks.note(registered.device, acknowledged);
+        }
+        let place = (registered.tenant, registered.place.epoch, registered.place.head);
+        let (progress, fresh) = Progress::begin(place, known, &subscriptions);
+        let heartbeat = Duration::from_secs(hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)));
+        let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
+        let idle = deps.settings.feed.idle_position_delay();
+        let timers = Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left));
+        let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        let subscriber = Subscriber {
+            session,
+            scopes: reach.scopes(),
+            domains: subscriptions.filters(),
+            mailbox: Arc::clone(&mailbox),
+        };
+        let mut this = Self {
+            socket,
+            author,
+            tenant: registered.tenant,
+            has_install: install.is_some(),
+            scopes: reach.scopes(),
+            reach,
+            subscriptions,
+            progress,
+            mode: Mode::CatchUp(CatchUp::default()),
+            _membership: feed.join(Arc::new(subscriber)),
+            feed,
+            mailbox,
+            outbox: Outbox::default(),
+            answers: VecDeque::new(),
+            timers,
+            clock_samples: VecDeque::new(),
+            forbidden: VecDeque::new(),
+            frame_bytes: asked.min(super::catch_up::FRAME_BYTES),
+            named: None,
+            sent: acknowledged,
+            owed: 0,
+            leaving: false,
+            session,
+            epoch: registered.place.epoch,
+            _link: link,
+            identity,
+            deps,
+        };
+        this.sample_clock(hello.client_time, received_us);
+        let frame = this.socket.encoding().encode(&ServerFrame::Welcome(welcome));
+        // The lane is empty: the welcome fits.
+        let _ = this.outbox.push_control(frame);
+        this.deps.metrics.catch_ups.of(CatchUpCause::Hello).inc();
+        this
+    }
+
+    /// Gives the socket back, to be closed; the device's place is free from here on.
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Runs until there is a reason to end.
+    pub(super) async fn run(&mut self) -> CloseReason {
+        loop {
+            if let Err(reason) = self.step().await {
+                return reason;
+            }
+        }
+    }
+
+    /// Waits for one thing and handles it:
+    /// - the node commands (goaway, replaced), or the feed offered rows;
+    /// - the peer said something, or the socket has room again;
+    /// - the oldest batch in flight was decided;
+    /// - a page of a snapshot or of the log was read;
+    /// - a timer.
+    async fn step(&mut self) -> Result<(), CloseReason> {
+        self.fill();
+        let wants_to_send = !self.outbox.is_empty();
+        let deadline = self.timers.next();
+        tokio::select! {
+            biased;
+            () = self.mailbox.woken() => self.on_woken(),
+            event = self.socket.event(wants_to_send) => self.on_event(event),
+            (in_flight, decision) = next_decision(&mut self.answers) => self.on_decision(&in_flight, decision),
+            page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
+            () = sleep_until(deadline) => self.on_timer(),
+        }
+    }
+
+    fn on_woken(&mut self) -> Result<(), CloseReason> {
+        match self.mailbox.take_command() {
+            Some(Command::Close(reason)) => Err(reason),
+            Some(Command::GoAway { reconnect_after_ms }) => self.on_go_away(reconnect_after_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// The node stops: what is being decided is answered first.
+    fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
+        self.leaving = true;
+        let goaway = synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
+        self.say(&ServerFrame::Goaway(goaway))
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), CloseReason> {
+        match event {
+            Event::Frame(frame) => {
+                self.timers.heard(Instant::now());
+                self.on_frame(&frame)
+            }
+            Event::Alive => {
+                self.timers.heard(Instant::now());
+                Ok(())
+            }
+            Event::Oversized(size) => {
+                self.timers.heard(Instant::now());
+                let most = self.deps.settings.limits.max_frame_bytes;
+                let message = format!("the frame has {size} bytes, more than {most}; split it");
+                self.refuse(None, ErrorCode::TooLarge, message)
+            }
+            Event::Writable => self.write(),
+            Event::Ended(reason) => Err(reason),
+        }
+    }
+
+    /// Sends what fits.
+    fn write(&mut self) -> Result<(), CloseReason> {
+        self.timers.said(Instant::now());
+        while self.socket.has_room() {
+            let Some(frame) = self.outbox.pop() else {
+                self.fill();
+                if self.outbox.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            self.deps.metrics.frames_sent.inc();
+            self.deps.metrics.sent_bytes.inc_by(frame.len() as u64);
+            self.socket.send(frame)?;
+        }
+        if self.leaving && self.answers.is_empty() && !self.outbox.has_control() {
+            return Err(CloseReason::GoingAway);
+        }
+        Ok(())
+    }
+
+    fn on_decision(
+        &mut self,
+        in_flight: &InFlight,
+        decision: Result<Decision, SubmitError>,
+    ) -> Result<(), CloseReason> {
+        let id = Some(in_flight.id);
+        match decision {
+            Ok(Decision::Answered(answer)) => {
+                self.count(&answer);
+                self.owed = self.owed.max(answer.seq);
+                let result = sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
+                self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+                self.say(&ServerFrame::SyncResult(result))
+            }
+            Ok(Decision::OutOfOrder) => {
+                let message = "a number before first_client_seq was not decided; wait for all answers, then send in order";
+                self.refuse(id, ErrorCode::OutOfOrder, message)
+            }
+            Ok(Decision::KeyReused) => {
+                self.refuse(id, ErrorCode::IdempotencyKeyReused, "this batch_id came with other contents; take a new one")
+            }
+            Ok(Decision::Replaced) => Err(CloseReason::Replaced),
+            Err(error @ SubmitError::Unavailable) => self.refuse(id, ErrorCode::Unavailable, error.to_string()),
+            Err(error @ SubmitError::Internal) => self.refuse(id, ErrorCode::Internal, error.to_string()),
+        }
+    }
+
+    fn count(&self, answer: &synchub_rules::group::BatchAnswer) {
+        self.deps.metrics.batches.inc();
+        if answer.repeated {
+            self.deps.metrics.batches_repeated.inc();
+        }
+        for outcome in &answer.outcomes {
+            self.deps.metrics.entries.of(outcome.stored.status).inc();
+        }
+    }
+
+    fn on_timer(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        match self.timers.due(now) {
+            Due::Close(reason) => Err(reason),
+            Due::Position => {
+                self.timers.positioned(now);
+                self.position();
+                Ok(())
+            }
+            Due::Heartbeat => {
+                self.timers.said(now);
+                if self.outbox.is_empty() && self.socket.is_flushed() {
+                    return self.socket.ping();
+                }
+                Ok(())
+            }
+            Due::Nothing => Ok(()),
+        }
+    }
+
+    /// Queues a `position` if the place moved since the last cursor; asks again while an answer is owed.
+    fn position(&mut self) {
+        if matches!(self.mode, Mode::CatchUp(_)) || self.outbox.has_data() {
+            return self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
+        self.reach_head();
+        let seq = self.progress.place().seq;
+        if self.named != Some(seq) {
+            let cursor = self.seal();
+            self.push(&ServerFrame::Position(Position { cursor, seq }));
+        }
+        if seq < self.owed {
+            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
+    }
+
+    /// The cursor for everything that is queued, as the client stores it.
+    pub(super) fn seal(&mut self) -> String {
+        let cursor = self.progress.cursor();
+        self.named = Some(cursor.seq);
+        self.sent = self.sent.max(cursor.seq);
+        self.deps.cursors.seal(&cursor)
+    }
+
+    /// Queues a frame of the data lane.
+    pub(super) fn push(&mut self, frame: &ServerFrame) {
+        let encoded = self.socket.encoding().encode(frame);
+        self.outbox.push_data(encoded);
+    }
+
+    /// Queues a control frame.
+    pub(super) fn say(&mut self, frame: &ServerFrame) -> Result<(), CloseReason> {
+        let encoded = self.socket.encoding().encode(frame);
+        self.outbox.push_control(encoded)
+    }
+
+    /// Answers a request that is refused whole.
+    pub(super) fn refuse(
+        &mut self,
+        id: Option<u64>,
+        code: ErrorCode,
+        message: impl Into<String>,
+    ) -> Result<(), CloseReason> {
+        self.say(&ServerFrame::Error(ErrorFrame::new(id, code, message)))
+    }
+
+    /// Makes the feed know what is subscribed to now.
+    pub(super) fn update_feed(&self) {
+        self.feed.update(Arc::new(Subscriber {
+            session: self.session,
+            scopes: self.scopes.clone(),
+            domains: self.subscriptions.filters(),
+            mailbox: Arc::clone(&self.mailbox),
+        }));
+    }
+
+    /// The history that the session belongs to.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+async fn next_decision(answers: &mut VecDeque<InFlight>) -> (InFlight, Result<Decision, SubmitError>) {
+    let Some(first) = answers.front_mut() else { return std::future::pending().await };
+    let decision = (&mut first.answer).await.unwrap_or(Err(SubmitError::Unavailable));
+    match answers.pop_front() {
+        Some(in_flight) => (in_flight, decision),
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_page(mode: &mut Mode) -> Page {
+    match mode {
+        Mode::CatchUp(catch_up) => catch_up.next().await,
+        Mode::Live => std::future::pending().await,
+    }
+}
+
+/// What the hello's cursor is good for (C3).
+fn known(deps: &Deps, cursor: &Option<String>, registered: &crate::store::Registered) -> Known {
+    let Some(text) = cursor else { return Known::Nothing(FreshReason::New) };
+    let place = &registered.place;
+    match deps.cursors.open(text) {
+        Some(cursor) if cursor.tenant != registered.tenant => Known::Nothing(FreshReason::CursorInvalid),
+        Some(cursor) if cursor.epoch < place.epoch => Known::Nothing(FreshReason::EpochChanged),
+        Some(cursor) if cursor.epoch > place.epoch || cursor.seq > place.head.seq => {
+            Known::Nothing(FreshReason::CursorInvalid)
+        }
+        Some(cursor) if cursor.seq < place.horizon => Known::Nothing(FreshReason::CursorExpired),
+        Some(cursor) => Known::Cursor(cursor),
+        None => Known::Nothing(FreshReason::CursorInvalid),
+    }
+}
+
+fn welcome(
+    deps: &Deps,
+    hello: &synchub_protocol::client::Hello,
+    registered: &crate::store::Registered,
+    fresh: Vec<Fresh>,
+    heartbeat: Duration,
+) -> Welcome {
+    let now_us = deps.clock.now_us();
+    Welcome {
+        id: hello.id,
+        session_id: deps.entropy.uuid_v7(now_us).to_string(),
+        server_time: Timestamp(now_us),
+        epoch: registered.place.epoch,
+        last_client_seq: registered.mark,
+        fresh,
+        compression: None,
+        features: Vec::new(),
+        heartbeat_secs: heartbeat.as_secs(),
+        limits: deps.settings.limits.on_the_wire(),
+    }
+}

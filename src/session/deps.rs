@@ -1,0 +1,60 @@
+//! What every session of a node shares.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+
+use super::cursor::CursorKey;
+use crate::auth::Verifier;
+use crate::catalog::Catalog;
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::devices::{Acks, Registrar};
+use crate::entropy::SharedEntropy;
+use crate::observe::Metrics;
+use crate::push::Feeds;
+use crate::registry::Devices;
+use crate::store::Store;
+use crate::sync::Engine;
+
+/// What every session of a node shares.
+#[derive(Debug)]
+pub struct Deps {
+    /// Everything durable.
+    pub store: std::sync::Arc<dyn Store>,
+    /// Decides batches.
+    pub engine: Engine,
+    /// Changes going out.
+    pub feeds: Feeds,
+    /// Live sessions.
+    pub devices: Devices,
+    /// Opens sessions in the store.
+    pub registrar: Registrar,
+    /// Acknowledged places.
+    pub acks: Acks,
+    /// The domains.
+    pub catalog: Catalog,
+    /// Reads tokens.
+    pub verifier: Verifier,
+    /// The settings.
+    pub settings: Settings,
+    /// The time.
+    pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
+    /// The numbers.
+    pub metrics: Metrics,
+    /// Makes and reads cursors.
+    pub cursors: CursorKey,
+    /// Pages that may be read from the store at once.
+    pub permits: Semaphore,
+    /// How many sessions there have been.
+    pub sessions: AtomicU64,
+}
+
+impl Deps {
+    /// A number for a session, unique on this node.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+}

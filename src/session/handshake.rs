@@ -1,0 +1,187 @@
+//! From an upgraded socket to an accepted hello.
+//!
+//! Nothing is done for a peer before its token was read. What can be mended (a field, a domain's name) is
+//! answered and the peer may say hello again; what cannot closes the socket.
+
+use std::sync::Arc;
+
+use synchub_protocol::client::Hello;
+use synchub_protocol::codec::decode_client;
+use synchub_protocol::server::ErrorFrame;
+use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame};
+use tokio::time::timeout;
+
+use super::deps::Deps;
+use super::socket::{Event, Socket};
+use super::subscriptions::{Reach, Subscriptions};
+use crate::auth::{Identity, Role};
+use crate::push::Feed;
+use crate::registry::{DeviceKey, Link, Living, Mailbox};
+use crate::store::{Registered, RegisteredDevice, Registration};
+
+/// A hello that was accepted, with everything that hangs on it.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    pub(super) hello: Hello,
+    pub(super) identity: Identity,
+    pub(super) registered: Registered,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) feed: Arc<Feed>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) link: Link,
+    /// The session's number on this node.
+    pub(super) session: u64,
+    /// When the hello came, in microseconds.
+    pub(super) received_us: i64,
+}
+
+/// Why a hello was not accepted.
+enum Refusal {
+    /// The socket closes.
+    Close(CloseReason),
+    /// The peer may try again.
+    Error(ErrorCode, String),
+}
+
+impl From<CloseReason> for Refusal {
+    fn from(reason: CloseReason) -> Self {
+        Self::Close(reason)
+    }
+}
+
+/// Waits for a hello that can be accepted.
+pub(super) async fn wait(
+    deps: &Arc<Deps>,
+    socket: &mut Socket,
+    token: Option<String>,
+) -> Result<Box<Greeting>, CloseReason> {
+    let limit = deps.settings.limits.hello_timeout();
+    timeout(limit, wait_for_hello(deps, socket, token)).await.unwrap_or(Err(CloseReason::HelloTimeout))
+}
+
+async fn wait_for_hello(
+    deps: &Arc<Deps>,
+    socket: &mut Socket,
+    token: Option<String>,
+) -> Result<Box<Greeting>, CloseReason> {
+    loop {
+        let frame = match socket.event(false).await {
+            Event::Frame(frame) => frame,
+            Event::Alive | Event::Writable => continue,
+            Event::Oversized(_) => return Err(CloseReason::FrameTooLarge),
+            Event::Ended(reason) => return Err(reason),
+        };
+        deps.metrics.frames_received.inc();
+        let error = match decode_client(socket.encoding(), &frame) {
+            Ok(ClientFrame::Hello(hello)) => {
+                let id = hello.id;
+                match accept(deps, hello, token.as_deref()).await {
+                    Ok(greeting) => return Ok(Box::new(greeting)),
+                    Err(Refusal::Close(reason)) => return Err(reason),
+                    Err(Refusal::Error(code, message)) => ErrorFrame::new(Some(id), code, message),
+                }
+            }
+            Ok(frame) => ErrorFrame::new(frame.id(), ErrorCode::Unauthorized, "say hello first"),
+            Err(DecodeError::Undecodable(cause)) => {
+                tracing::debug!(cause, "closing: not a frame");
+                return Err(CloseReason::Undecodable);
+            }
+            Err(DecodeError::UnknownType { id, .. }) => {
+                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
+            }
+            Err(DecodeError::BadRequest { id, message }) => ErrorFrame::new(id, ErrorCode::BadRequest, message),
+        };
+        socket.writable().await?;
+        socket.send(socket.encoding().encode(&ServerFrame::Error(error)))?;
+    }
+}
+
+async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<Greeting, Refusal> {
+    let received_us = deps.clock.now_us();
+    let token = hello.token.as_deref().or(token).ok_or(CloseReason::InvalidToken)?;
+    let identity = deps.verifier.verify(token, received_us).map_err(|error| {
+        tracing::info!(%error, "closing: the token was refused");
+        CloseReason::InvalidToken
+    })?;
+    let device = device(deps, &identity, &hello)?;
+    let key = device.as_ref().map(|device| DeviceKey {
+        tenant: identity.tenant.clone(),
+        user: identity.user.clone(),
+        device: device.id.clone(),
+    });
+    let install = hello.device.as_ref().and_then(|device| device.install_id);
+    if key.as_ref().is_some_and(|key| deps.devices.is_late(key, install, hello.attempt)) {
+        return Err(CloseReason::Replaced.into());
+    }
+    // Checked before anything is written, and compiled again when the parties' numbers are known.
+    let places = (identity.tenant.as_str(), &deps.catalog, deps.settings.limits.max_subscriptions);
+    let unplaced = Reach { user: 0, unit: None };
+    let compile = |reach| {
+        let compiled = Subscriptions::default().with(hello.subscriptions.clone(), reach, places);
+        compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
+    };
+    compile(unplaced)?;
+    let registered = register(deps, &identity, device, received_us).await?;
+    if registered.deactivated {
+        return Err(CloseReason::DeviceDeactivated.into());
+    }
+    let feed = deps.feeds.open(registered.tenant).await.map_err(unavailable)?;
+    let subscriptions = compile(Reach { user: registered.user, unit: registered.unit })?;
+    let session = deps.next_session();
+    let mailbox = Arc::new(Mailbox::new(deps.settings.feed.lane_bytes));
+    let living = Living {
+        session,
+        generation: registered.generation,
+        install,
+        attempt: hello.attempt,
+        mailbox: Arc::clone(&mailbox),
+    };
+    let link = deps.devices.join(key, living);
+    Ok(Greeting { hello, identity, registered, subscriptions, feed, mailbox, link, session, received_us })
+}
+
+/// The device of a hello; none for publishers and operators.
+fn device(deps: &Deps, identity: &Identity, hello: &Hello) -> Result<Option<RegisteredDevice>, Refusal> {
+    if identity.role != Role::Device {
+        return Ok(None);
+    }
+    let device = hello.device.as_ref().ok_or_else(|| {
+        Refusal::Error(ErrorCode::BadRequest, "device: a token of role device needs one".to_owned())
+    })?;
+    if identity.device.as_ref().is_some_and(|bound| *bound != device.id) {
+        return Err(CloseReason::InvalidToken.into());
+    }
+    if !(1..=128).contains(&device.id.len()) || device.id.chars().any(char::is_control) {
+        let message = "device.id: 1 to 128 bytes without control characters".to_owned();
+        return Err(Refusal::Error(ErrorCode::BadRequest, message));
+    }
+    let profile = (&device.name, &device.os, &device.app_version);
+    Ok(Some(RegisteredDevice {
+        id: device.id.clone(),
+        kind: device.kind,
+        priority: deps.settings.device_priority.of(device.kind),
+        install_id: device.install_id,
+        profile: rmp_serde::to_vec(&profile).unwrap_or_default(),
+    }))
+}
+
+async fn register(
+    deps: &Deps,
+    identity: &Identity,
+    device: Option<RegisteredDevice>,
+    at_us: i64,
+) -> Result<Registered, Refusal> {
+    let registration = Registration {
+        tenant: identity.tenant.clone(),
+        user: identity.user.clone(),
+        unit: identity.unit.clone(),
+        device,
+        at_us,
+    };
+    deps.registrar.register(registration).await.map_err(unavailable)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a hello could not be accepted");
+    Refusal::Error(ErrorCode::Unavailable, "the hub cannot open a session now; try again".to_owned())
+}

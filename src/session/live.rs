@@ -1,0 +1,64 @@
+//! The data lane of a session that is live: rows from the feed, until some were forgotten.
+
+use synchub_rules::record::Head;
+use tokio::time::Instant;
+
+use super::catch_up::CatchUp;
+use super::connected::{Mode, Session};
+use crate::observe::CatchUpCause;
+use crate::registry::Lost;
+
+/// How many rows are taken from the mailbox before the socket is given its turn.
+const ROWS_AT_ONCE: usize = 64;
+
+impl Session {
+    /// Fills the data lane when it is empty: from the feed, or with the next page.
+    pub(super) fn fill(&mut self) {
+        if self.outbox.has_data() {
+            return;
+        }
+        match &self.mode {
+            Mode::Live => self.drain(),
+            Mode::CatchUp(catch_up) if catch_up.is_reading() => {}
+            Mode::CatchUp(_) => self.read_page(),
+        }
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..ROWS_AT_ONCE {
+            match self.mailbox.take() {
+                Ok(Some(post)) => {
+                    let row = &post.outgoing.row;
+                    // The feed was joined before the last page was read: some rows came with that page.
+                    if row.seq <= self.progress.at().seq {
+                        continue;
+                    }
+                    self.progress.advance(Head { seq: row.seq, time_us: row.time_us });
+                    if self.subscriptions.of(row.domain).is_some() {
+                        self.outbox.push_data(post.outgoing.frame(post.delivery, self.socket.encoding()));
+                    }
+                }
+                Ok(None) => break,
+                Err(Lost) => return self.catch_up(CatchUpCause::SlowReader),
+            }
+        }
+        if self.outbox.has_data() {
+            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
+    }
+
+    /// Moves the place to the feed's head when everything up to it has been taken.
+    pub(super) fn reach_head(&mut self) {
+        // The head is read first: a row at or below it was offered before.
+        let head = self.feed.head();
+        if self.mailbox.is_drained() {
+            self.progress.advance(head);
+        }
+    }
+
+    /// Goes back to snapshots and the log, from the place that was reached.
+    pub(super) fn catch_up(&mut self, cause: CatchUpCause) {
+        self.deps.metrics.catch_ups.of(cause).inc();
+        self.mode = Mode::CatchUp(CatchUp::default());
+    }
+}

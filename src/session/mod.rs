@@ -1,0 +1,78 @@
+//! One socket from upgrade to close.
+//!
+//! [`serve`] tells the story: shake hands, take the device's place in registry and feed, run until a
+//! reason to end, say goodbye. The parts: [`handshake`] waits for a hello that can be accepted,
+//! `connected` is the loop, `on_client` answers what the client sends, `catch_up` and `live` fill the
+//! data lane from `progress`, the session's place in the log. Nothing but the session writes to its
+//! socket, and no rule of sync stands here.
+
+mod catch_up;
+mod connected;
+mod cursor;
+mod deps;
+mod handshake;
+mod live;
+mod on_client;
+mod outbox;
+mod progress;
+mod socket;
+mod subscriptions;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use synchub_protocol::{CloseReason, Encoding};
+use tokio::net::TcpStream;
+
+pub use cursor::CursorKey;
+pub use deps::Deps;
+use socket::{Event, Socket};
+
+/// How long the peer has to answer a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An upgraded connection that has not said hello.
+#[derive(Debug)]
+pub struct Upgraded {
+    /// The connection.
+    pub io: TcpStream,
+    /// What was read past the upgrade request.
+    pub read_ahead: Vec<u8>,
+    /// The encoding that the subprotocol named.
+    pub encoding: Encoding,
+    /// The token of the `Authorization` header.
+    pub token: Option<String>,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
+    let Upgraded { io, read_ahead, encoding, token } = upgraded;
+    let mut socket = Socket::new(io, &read_ahead, encoding).await;
+    drop(read_ahead);
+    let reason = match Box::pin(handshake::wait(&deps, &mut socket, token)).await {
+        Ok(greeting) => {
+            let _counted = deps.metrics.session(encoding);
+            let mut session = connected::Session::new(Arc::clone(&deps), socket, *greeting);
+            let reason = session.run().await;
+            socket = session.into_socket();
+            reason
+        }
+        Err(reason) => reason,
+    };
+    deps.metrics.closes.of(reason).inc();
+    close(socket, reason).await;
+}
+
+/// Says why, and waits for the peer's own close.
+async fn close(mut socket: Socket, reason: CloseReason) {
+    if reason == CloseReason::PeerClosed || socket.close(reason).is_err() {
+        return;
+    }
+    let goodbye = async { while !matches!(socket.event(false).await, Event::Ended(CloseReason::PeerClosed)) {} };
+    // A peer that does not answer the close is not waited for longer.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+}

@@ -1,0 +1,156 @@
+//! What a client may ask for once it has said hello.
+
+use std::time::Duration;
+
+use synchub_protocol::client::{Ack, Subscribe, Sync, Unsubscribe};
+use synchub_protocol::codec::decode_client;
+use synchub_protocol::server::{Pong, Subscribed};
+use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame, Timestamp};
+use tokio::time::Instant;
+
+use super::connected::{InFlight, Mode, Session};
+use super::subscriptions::{SubscriptionError, Subscriptions};
+use crate::auth::Role;
+use crate::observe::CatchUpCause;
+use crate::sync::validate;
+
+/// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
+const FORBIDDEN_MOST: usize = 10;
+/// The window of [`FORBIDDEN_MOST`].
+const FORBIDDEN_WINDOW: Duration = Duration::from_secs(60);
+/// How many measurements of the device's clock count: the smallest has the least delay in it.
+const CLOCK_SAMPLES: usize = 8;
+
+impl Session {
+    /// Answers one frame of the client.
+    pub(super) fn on_frame(&mut self, frame: &[u8]) -> Result<(), CloseReason> {
+        self.deps.metrics.frames_received.inc();
+        self.deps.metrics.received_bytes.inc_by(frame.len() as u64);
+        match decode_client(self.socket.encoding(), frame) {
+            Ok(ClientFrame::Hello(_)) => Err(CloseReason::Misbehaved),
+            Ok(ClientFrame::Subscribe(subscribe)) => self.on_subscribe(subscribe),
+            Ok(ClientFrame::Unsubscribe(unsubscribe)) => self.on_unsubscribe(&unsubscribe),
+            Ok(ClientFrame::Sync(sync)) => self.on_sync(sync),
+            Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
+            Ok(ClientFrame::Ping(ping)) => {
+                let now_us = self.deps.clock.now_us();
+                self.sample_clock(ping.client_time, now_us);
+                self.say(&ServerFrame::Pong(Pong { id: ping.id, server_time: Timestamp(now_us) }))
+            }
+            Err(DecodeError::Undecodable(cause)) => {
+                tracing::debug!(cause, "closing: not a frame");
+                Err(CloseReason::Undecodable)
+            }
+            Err(DecodeError::UnknownType { id, kind }) => {
+                self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
+            }
+            Err(DecodeError::BadRequest { id, message }) => self.refuse(id, ErrorCode::BadRequest, message),
+        }
+    }
+
+    fn on_sync(&mut self, sync: Sync) -> Result<(), CloseReason> {
+        let (id, batch_id) = (sync.id, sync.batch_id);
+        if self.identity.role != Role::Device {
+            return self.forbid(id, "only devices send batches");
+        }
+        let most = self.deps.settings.limits.max_in_flight;
+        if self.answers.len() >= most {
+            let message = format!("{most} batches wait for an answer already; wait for one");
+            return self.refuse(Some(id), ErrorCode::TooManyInFlight, message);
+        }
+        let now_us = self.deps.clock.now_us();
+        self.sample_clock(sync.client_time, now_us);
+        let context = (self.identity.tenant.as_str(), &self.deps.catalog, &self.deps.settings.limits);
+        match validate::batch(sync, self.author.clone(), self.has_install, context, now_us) {
+            Ok(submission) => {
+                let answer = self.deps.engine.submit(self.tenant, submission);
+                self.answers.push_back(InFlight { id, batch_id, answer });
+                Ok(())
+            }
+            Err(error) => self.refuse(Some(id), error.code(), error.to_string()),
+        }
+    }
+
+    fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {
+        let most = self.deps.settings.limits.max_subscriptions;
+        let places = (self.identity.tenant.as_str(), &self.deps.catalog, most);
+        match self.subscriptions.with(subscribe.subscriptions, self.reach, places) {
+            Ok(subscriptions) => {
+                self.resubscribe(subscribe.id, subscriptions);
+                Ok(())
+            }
+            Err(error) => self.refuse_subscription(subscribe.id, &error),
+        }
+    }
+
+    fn on_unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), CloseReason> {
+        let unknown = unsubscribe.domains.iter().find(|name| {
+            let domain = self.deps.catalog.lookup(&self.identity.tenant, name);
+            domain.is_none_or(|domain| !domain.definition.feed())
+        });
+        if let Some(name) = unknown {
+            return self.refuse_subscription(unsubscribe.id, &SubscriptionError::UnknownDomain(name.clone()));
+        }
+        self.resubscribe(unsubscribe.id, self.subscriptions.without(&unsubscribe.domains));
+        Ok(())
+    }
+
+    fn refuse_subscription(&mut self, id: u64, error: &SubscriptionError) -> Result<(), CloseReason> {
+        self.refuse(Some(id), error.code(), error.to_string())
+    }
+
+    /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
+    fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) {
+        self.subscriptions = subscriptions;
+        self.update_feed();
+        let fresh = self.progress.subscribe(&self.subscriptions);
+        let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
+        let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
+        self.push(&ServerFrame::Subscribed(subscribed));
+        self.named = None;
+        if catches_up {
+            self.catch_up(CatchUpCause::Subscribe);
+        } else {
+            self.timers.want_position(Instant::now(), Duration::ZERO);
+        }
+    }
+
+    /// Moves the device's acknowledged place; what is not the hub's own or ahead of what was sent is
+    /// ignored (C10).
+    fn on_ack(&mut self, ack: &Ack) -> Result<(), CloseReason> {
+        if self.identity.role != Role::Device {
+            return self.forbid_silently();
+        }
+        let Some(cursor) = self.deps.cursors.open(&ack.cursor) else { return Ok(()) };
+        let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch();
+        if own && cursor.seq <= self.sent {
+            self.deps.acks.note(self.author.device, cursor.seq);
+        }
+        Ok(())
+    }
+
+    fn forbid(&mut self, id: u64, message: &str) -> Result<(), CloseReason> {
+        self.forbid_silently()?;
+        self.refuse(Some(id), ErrorCode::Forbidden, message)
+    }
+
+    /// Counts a forbidden request; the tenth in a minute closes the socket.
+    fn forbid_silently(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        self.forbidden.push_back(now);
+        while self.forbidden.front().is_some_and(|first| now.duration_since(*first) > FORBIDDEN_WINDOW) {
+            self.forbidden.pop_front();
+        }
+        if self.forbidden.len() >= FORBIDDEN_MOST { Err(CloseReason::Misbehaved) } else { Ok(()) }
+    }
+
+    /// Measures the device's clock (T2).
+    pub(super) fn sample_clock(&mut self, client_time: Option<Timestamp>, now_us: i64) {
+        let Some(Timestamp(client_us)) = client_time else { return };
+        if self.clock_samples.len() == CLOCK_SAMPLES {
+            self.clock_samples.pop_front();
+        }
+        self.clock_samples.push_back(now_us.saturating_sub(client_us));
+        self.author.clock_offset_us = self.clock_samples.iter().copied().min().unwrap_or(0);
+    }
+}

@@ -1,0 +1,80 @@
+//! The two lanes of a session: control, and data in one order (protocol: Carrier).
+//!
+//! Control frames may overtake data frames. The control lane is bounded: a peer that does not even read
+//! answers is closed. The data lane holds at most one page; the session fills it only when it is empty.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use synchub_protocol::CloseReason;
+
+/// What the control lane may hold, in bytes.
+const CONTROL_BYTES: usize = 4 * 1024 * 1024;
+
+/// Frames that wait for room on the socket.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    control: VecDeque<Bytes>,
+    control_bytes: usize,
+    data: VecDeque<Bytes>,
+}
+
+impl Outbox {
+    /// Queues an answer, `goaway` or `error`.
+    pub(super) fn push_control(&mut self, frame: Bytes) -> Result<(), CloseReason> {
+        self.control_bytes += frame.len();
+        // A single large answer passes: the bound is against what piles up.
+        if self.control_bytes > CONTROL_BYTES && !self.control.is_empty() {
+            return Err(CloseReason::TooSlow);
+        }
+        self.control.push_back(frame);
+        Ok(())
+    }
+
+    /// Queues a frame of the data lane.
+    pub(super) fn push_data(&mut self, frame: Bytes) {
+        self.data.push_back(frame);
+    }
+
+    /// The next frame, control first.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.control.pop_front() {
+            self.control_bytes -= frame.len();
+            return Some(frame);
+        }
+        let frame = self.data.pop_front();
+        if frame.is_none() && self.data.capacity() > 64 {
+            // An idle session keeps no buffer.
+            self.data = VecDeque::new();
+        }
+        frame
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.data.is_empty()
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    pub(super) fn has_data(&self) -> bool {
+        !self.data.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv5_control_goes_first_and_is_bounded() {
+        let mut outbox = Outbox::default();
+        outbox.push_data(Bytes::from_static(b"data"));
+        outbox.push_control(Bytes::from_static(b"pong")).unwrap();
+        assert_eq!(outbox.pop().unwrap(), "pong");
+        assert_eq!(outbox.pop().unwrap(), "data");
+        assert!(outbox.push_control(Bytes::from(vec![0; CONTROL_BYTES])).is_ok());
+        assert_eq!(outbox.push_control(Bytes::from_static(b"x")), Err(CloseReason::TooSlow));
+    }
+}

@@ -1,0 +1,112 @@
+//! When a session has to do something by itself: heartbeats, positions, the token's end.
+
+use std::time::Duration;
+
+use synchub_protocol::CloseReason;
+use tokio::time::Instant;
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// A `position`, if the place moved.
+    Position,
+    /// A sign of life.
+    Heartbeat,
+    /// The socket is to be closed.
+    Close(CloseReason),
+}
+
+/// A session's timers.
+#[derive(Debug)]
+pub(super) struct Timers {
+    heartbeat: Duration,
+    idle_position: Duration,
+    heard: Instant,
+    said: Instant,
+    positioned: Instant,
+    position_due: Option<Instant>,
+    token_ends: Instant,
+}
+
+impl Timers {
+    pub(super) fn new(now: Instant, heartbeat: Duration, idle_position: Duration, token_left: Duration) -> Self {
+        Self {
+            heartbeat,
+            idle_position,
+            heard: now,
+            said: now,
+            positioned: now,
+            position_due: None,
+            token_ends: now + token_left,
+        }
+    }
+
+    /// The peer said something.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// Something was said to the peer.
+    pub(super) fn said(&mut self, now: Instant) {
+        self.said = now;
+    }
+
+    /// A position went out.
+    pub(super) fn positioned(&mut self, now: Instant) {
+        self.positioned = now;
+        self.position_due = None;
+    }
+
+    /// A position is wanted within `delay`; an earlier wish stays (C2).
+    pub(super) fn want_position(&mut self, now: Instant, delay: Duration) {
+        self.position_due.get_or_insert(now + delay);
+    }
+
+    /// When to look again.
+    pub(super) fn next(&self) -> Instant {
+        let silence = self.heard + 2 * self.heartbeat;
+        let idle = self.positioned + self.idle_position;
+        let first = silence.min(self.said + self.heartbeat).min(idle).min(self.token_ends);
+        self.position_due.map_or(first, |due| first.min(due))
+    }
+
+    /// What is due now.
+    pub(super) fn due(&self, now: Instant) -> Due {
+        if now >= self.token_ends {
+            Due::Close(CloseReason::TokenExpired)
+        } else if now >= self.heard + 2 * self.heartbeat {
+            Due::Close(CloseReason::HeartbeatMissed)
+        } else if self.position_due.is_some_and(|due| now >= due) || now >= self.positioned + self.idle_position {
+            Due::Position
+        } else if now >= self.said + self.heartbeat {
+            Due::Heartbeat
+        } else {
+            Due::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c2_positions_and_heartbeats_come_when_they_are_due() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut timers = Timers::new(start, Duration::from_secs(25), Duration::from_secs(60), Duration::from_secs(3600));
+        assert_eq!((timers.due(at(24)), timers.next()), (Due::Nothing, at(25)));
+        timers.want_position(at(3), Duration::from_secs(1));
+        timers.want_position(at(3), Duration::from_secs(9));
+        assert_eq!((timers.next(), timers.due(at(4))), (at(4), Due::Position));
+        timers.positioned(at(4));
+        assert_eq!(timers.due(at(25)), Due::Heartbeat);
+        timers.said(at(25));
+        assert_eq!((timers.due(at(49)), timers.due(at(50))), (Due::Nothing, Due::Close(CloseReason::HeartbeatMissed)));
+        timers.heard(at(49));
+        assert_eq!(timers.due(at(64)), Due::Position);
+        assert_eq!(timers.due(at(3600)), Due::Close(CloseReason::TokenExpired));
+    }
+}

@@ -1,0 +1,292 @@
+//! Everything durable, behind one trait at transaction grain.
+//!
+//! A method is a whole transaction or a whole consistent read; nobody above holds a connection. The
+//! store moves plain data: it never looks into a body and decides nothing about sync. A group commit
+//! hands what it read to the plan that the caller gave and writes what comes back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use synchub_protocol::server::Origin;
+use synchub_protocol::{DeviceKind, Priority};
+use synchub_rules::group::{Decision, Loaded, Plan, Reads};
+use synchub_rules::record::{
+    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, TenantNo,
+};
+use uuid::Uuid;
+
+/// A store of one hub, shared by its nodes.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Reads, plans and writes a group of batches of one tenant in one transaction (invariant 1).
+    async fn commit(&self, group: Group) -> Result<Committed, CommitError>;
+
+    /// Opens sessions: interns names, takes each device's next generation, finds the install. One
+    /// transaction for all; answers in order.
+    async fn register(&self, registrations: Vec<Registration>) -> Result<Vec<Registered>, StoreError>;
+
+    /// Numbers for domains, given out where they are new; answers in order.
+    async fn domains(&self, names: Vec<String>) -> Result<Vec<DomainNo>, StoreError>;
+
+    /// The number of a unit or user, given out where it is new.
+    async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError>;
+
+    /// Moves devices' acknowledged places forward, all in one statement's worth of work (C10).
+    async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError>;
+
+    /// The head of a tenant's log and what lies below it.
+    async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError>;
+
+    /// A page of the log, with the records of its rows as they stand, all from one moment.
+    async fn log_page(&self, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// A page of a domain's live records.
+    async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError>;
+
+    /// Records with their changes down to a version, to tell how they stood before (V4, C5).
+    async fn histories(
+        &self,
+        tenant: TenantNo,
+        wanted: Vec<(RecordNo, u64)>,
+    ) -> Result<HashMap<RecordNo, History>, StoreError>;
+
+    /// One record, for people.
+    async fn find_record(
+        &self,
+        tenant: &str,
+        domain: &str,
+        key: Uuid,
+    ) -> Result<Option<serde_json::Value>, StoreError>;
+
+    /// Devices of a tenant, for people; of one user or one id where given.
+    async fn find_devices(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        device: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
+
+    /// Log rows of a tenant after a place, for people.
+    async fn find_log(&self, tenant: &str, after: u64, limit: u32) -> Result<Vec<serde_json::Value>, StoreError>;
+
+    /// The key that authenticates cursors; made with the store, the same for its whole life.
+    fn cursor_key(&self) -> [u8; 32];
+
+    /// The history that the store is in.
+    fn epoch(&self) -> u64;
+
+    /// Whether the store can read and write now.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was accepted and lets go of the files. Nothing may be asked afterwards.
+    async fn close(&self);
+}
+
+/// What turns what was read into what is written. Pure, and run where the transaction runs.
+pub type PlanFn = Box<dyn FnOnce(Loaded) -> Plan + Send>;
+
+/// A group of batches of one tenant.
+pub struct Group {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// What the plan needs to know.
+    pub reads: Reads,
+    /// Decides.
+    pub plan: PlanFn,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
+
+/// A group that is durable.
+#[derive(Debug)]
+pub struct Committed {
+    /// One decision for each batch, in order.
+    pub decisions: Vec<Decision>,
+    /// The rows that were logged, in order, as they stand in the log.
+    pub rows: Vec<LogRow>,
+    /// The history that they belong to.
+    pub epoch: u64,
+    /// The log's head after the group.
+    pub head: Head,
+}
+
+/// Why a group was not committed; nothing of it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The database refused the group's contents: one of its batches is guilty.
+    #[error("the store refused the group: {0}")]
+    Refused(String),
+    /// The store cannot write now: full disk, I/O error, shut down.
+    #[error("the store cannot write: {0}")]
+    Unavailable(String),
+}
+
+/// Why the store could not do something else.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or failed to read or write.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What stands there cannot be read.
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+/// What a party is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PartyKind {
+    /// A business unit.
+    Unit,
+    /// A user.
+    User,
+}
+
+/// A session that opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The user's name.
+    pub user: String,
+    /// The unit's name.
+    pub unit: Option<String>,
+    /// The device; none for publishers and operators, who share the user's row with an empty id.
+    pub device: Option<RegisteredDevice>,
+    /// When, in microseconds.
+    pub at_us: i64,
+}
+
+/// The device of a session that opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredDevice {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Its priority where the row has none yet.
+    pub priority: i64,
+    /// The installation; none: the device's own row.
+    pub install_id: Option<Uuid>,
+    /// Name, system and version of the app, as MessagePack.
+    pub profile: Vec<u8>,
+}
+
+/// A session that opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The tenant's number.
+    pub tenant: TenantNo,
+    /// The user's number.
+    pub user: PartyNo,
+    /// The unit's number.
+    pub unit: Option<PartyNo>,
+    /// The device's number.
+    pub device: DeviceNo,
+    /// The generation that this session took (C11).
+    pub generation: u64,
+    /// The install's number.
+    pub install: InstallNo,
+    /// The highest number of the install that was decided; 0 without `install_id`.
+    pub mark: u64,
+    /// The device's priority.
+    pub priority: i64,
+    /// The device's acknowledged place.
+    pub acked: u64,
+    /// Whether the device was deactivated; then no generation was taken.
+    pub deactivated: bool,
+    /// The log's head and what lies below it.
+    pub place: LogPlace,
+}
+
+/// Where a tenant's log stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The history.
+    pub epoch: u64,
+    /// The head.
+    pub head: Head,
+    /// Rows and tombstones at or below may be gone (D3).
+    pub horizon: u64,
+}
+
+/// Asks for a page of the log.
+#[derive(Debug, Clone)]
+pub struct LogQuery {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// Only rows of these scopes.
+    pub scopes: Vec<Scope>,
+    /// Only rows after this place.
+    pub after: u64,
+    /// The most rows.
+    pub limit: usize,
+}
+
+/// A page of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LogPage {
+    /// The log at the moment of reading.
+    pub place: LogPlace,
+    /// Everything for these scopes up to here is in the page: its last row where the page is full, else
+    /// the head.
+    pub end: Head,
+    /// The rows, in order.
+    pub rows: Vec<PageRow>,
+    /// The records of the rows, as they stood when the page was read.
+    pub records: HashMap<RecordNo, Record>,
+}
+
+/// A log row as a page gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageRow {
+    /// Its place.
+    pub seq: u64,
+    /// Its time, in microseconds.
+    pub time_us: i64,
+    /// Whose view it concerns.
+    pub scope: Scope,
+    /// What it says.
+    pub kind: RowKind,
+    /// The domain.
+    pub domain: DomainNo,
+    /// The record.
+    pub record: RecordNo,
+    /// The version that the change made.
+    pub version: u64,
+    /// Who wrote it.
+    pub origin: Arc<Origin>,
+    /// Its priority.
+    pub priority: Priority,
+}
+
+/// Asks for a page of a domain's live records: the given scopes one after the other, each by number.
+#[derive(Debug, Clone)]
+pub struct SnapshotQuery {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// The domain.
+    pub domain: DomainNo,
+    /// The scopes, sorted.
+    pub scopes: Vec<Scope>,
+    /// The last record of the page before: its scope and number; none: from the beginning.
+    pub after: Option<(Scope, RecordNo)>,
+    /// The most records.
+    pub limit: usize,
+}
+
+/// A page of a domain's live records.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotPage {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// Whether nothing follows.
+    pub is_last: bool,
+    /// About how many live records these scopes hold; only for a page from the beginning.
+    pub total: Option<u64>,
+}

@@ -1,0 +1,201 @@
+//! Group commit: what waits for one tenant becomes one transaction, tenants take turns.
+//!
+//! While a group commits, the next one gathers. A group that the store refuses is tried again batch by
+//! batch, so that only the guilty one fails; a store that cannot write fails all of them at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use synchub_rules::group::{Decision, Plan, Submission};
+use synchub_rules::plan;
+use synchub_rules::record::TenantNo;
+use tokio::sync::{Notify, oneshot};
+
+use super::SubmitError;
+use crate::bus::{Bus, Update};
+use crate::clock::SharedClock;
+use crate::config::CommitSettings;
+use crate::observe::Metrics;
+use crate::store::{CommitError, Committed, Group, Store};
+
+type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
+
+/// Batches that wait, by tenant.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Notify,
+    group_batches: usize,
+    group_entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<TenantNo, VecDeque<(Submission, Sender)>>,
+    /// Tenants with something waiting, each once, in the order of their turns.
+    turns: VecDeque<TenantNo>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(settings: &CommitSettings) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Notify::new(),
+            group_batches: settings.group_batches,
+            group_entries: settings.group_entries,
+        }
+    }
+
+    pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
+        let mut state = self.state.lock();
+        if state.closed {
+            drop(state);
+            // Nobody listens any more when the receiver is gone.
+            let _ = sender.send(Err(SubmitError::Unavailable));
+            return;
+        }
+        let waiting = state.waiting.entry(tenant).or_default();
+        waiting.push_back((submission, sender));
+        if waiting.len() == 1 {
+            state.turns.push_back(tenant);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits for the next group; none when the queue is closed and empty.
+    async fn next(&self) -> Option<(TenantNo, Vec<(Submission, Sender)>)> {
+        loop {
+            let closed = {
+                let mut state = self.state.lock();
+                if let Some(group) = self.take(&mut state) {
+                    return Some(group);
+                }
+                state.closed
+            };
+            if closed {
+                return None;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    fn take(&self, state: &mut State) -> Option<(TenantNo, Vec<(Submission, Sender)>)> {
+        let tenant = state.turns.pop_front()?;
+        let mut waiting = state.waiting.remove(&tenant)?;
+        let (mut group, mut entries) = (Vec::new(), 0);
+        while let Some((submission, _)) = waiting.front() {
+            entries += submission.entries.len();
+            if !group.is_empty() && (entries > self.group_entries || group.len() == self.group_batches) {
+                break;
+            }
+            group.extend(waiting.pop_front());
+        }
+        if !waiting.is_empty() {
+            state.waiting.insert(tenant, waiting);
+            state.turns.push_back(tenant);
+        }
+        Some((tenant, group))
+    }
+}
+
+/// The task that commits.
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) queue: Arc<Queue>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) clock: SharedClock,
+    pub(super) metrics: Metrics,
+}
+
+impl Committer {
+    /// Commits group after group until the queue is closed and empty.
+    pub(super) async fn run(self) {
+        while let Some((tenant, group)) = self.queue.next().await {
+            let (submissions, senders): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            let answers = self.decide(tenant, submissions).await;
+            for (sender, answer) in senders.into_iter().zip(answers) {
+                // A session that went away finds its answer under the same batch_id later.
+                let _ = sender.send(answer);
+            }
+        }
+    }
+
+    async fn decide(&self, tenant: TenantNo, group: Vec<Submission>) -> Vec<Result<Decision, SubmitError>> {
+        let (count, group) = (group.len(), Arc::new(group));
+        match self.commit(tenant, Arc::clone(&group)).await {
+            Ok(decisions) => decisions.into_iter().map(Ok).collect(),
+            Err(CommitError::Unavailable(cause)) => {
+                tracing::error!(tenant, batches = count, cause, "the store cannot write; the batches stay with the devices");
+                vec![Err(SubmitError::Unavailable); count]
+            }
+            Err(CommitError::Refused(_)) if count > 1 => {
+                let group = Arc::try_unwrap(group).unwrap_or_else(|shared| (*shared).clone());
+                self.decide_alone(tenant, group).await
+            }
+            Err(CommitError::Refused(cause)) => {
+                tracing::error!(tenant, cause, "the store refused a batch");
+                vec![Err(SubmitError::Internal)]
+            }
+        }
+    }
+
+    async fn decide_alone(&self, tenant: TenantNo, group: Vec<Submission>) -> Vec<Result<Decision, SubmitError>> {
+        let mut answers = Vec::with_capacity(group.len());
+        for submission in group {
+            answers.extend(Box::pin(self.decide(tenant, vec![submission])).await);
+        }
+        answers
+    }
+
+    async fn commit(
+        &self,
+        tenant: TenantNo,
+        group: Arc<Vec<Submission>>,
+    ) -> Result<Vec<Decision>, CommitError> {
+        let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum());
+        let reads = plan::reads(&group);
+        let started = self.clock.now_us();
+        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
+        let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
+        self.metrics.observe_commit(batches, entries, self.clock.now_us() - started);
+        Ok(self.announce(tenant, committed))
+    }
+
+    /// Tells the bus what is durable now.
+    fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
+        let Committed { decisions, rows, epoch, head } = committed;
+        if !rows.is_empty() {
+            let rows = rows.into_iter().map(Arc::new).collect();
+            self.bus.publish(Update { tenant, epoch, rows, head });
+        }
+        decisions
+    }
+}
+
+/// Logs the last change of a group twice when a test asks for it, to prove that the double is found.
+fn write_twice_on_purpose(plan: Plan) -> Plan {
+    fail::fail_point!("engine::write_twice", |_| {
+        let mut plan = plan;
+        let writes = &mut plan.writes;
+        if let Some(mut row) = writes.rows.last().cloned() {
+            let written = writes.records.iter_mut().find(|written| written.record.no == row.record);
+            if let Some(written) = written {
+                (row.prev, row.seq, row.version, row.time_us) = (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
+                (written.record.seq, written.record.version) = (row.seq, row.version);
+                writes.head = synchub_rules::record::Head { seq: row.seq, time_us: row.time_us };
+                writes.rows.push(row);
+            }
+        }
+        plan
+    });
+    plan
+}

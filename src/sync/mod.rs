@@ -1,0 +1,74 @@
+//! The engine: what every way in hands its batches to.
+//!
+//! [`validate`] turns a frame into a submission, [`committer`] joins what waits for one tenant into one
+//! transaction and answers each, the rules themselves are `synchub_rules::plan`. It does not know who is
+//! connected: what was committed goes to the bus.
+
+mod committer;
+mod outcome;
+pub mod validate;
+
+use std::sync::Arc;
+
+use synchub_rules::group::{Decision, Submission};
+use synchub_rules::record::TenantNo;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::Bus;
+use crate::clock::SharedClock;
+use crate::config::CommitSettings;
+use crate::observe::Metrics;
+use crate::store::Store;
+
+pub use outcome::sync_result;
+
+/// Why a batch was not decided; it may be sent again as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The store cannot write now, or the hub is stopping.
+    #[error("the hub cannot store anything now; send the batch again later")]
+    Unavailable,
+    /// The store refused the batch.
+    #[error("the batch could not be stored; send it again, and tell the operator if that repeats")]
+    Internal,
+}
+
+/// A batch's decision, once it is durable.
+pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
+
+/// Decides and stores batches.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    queue: Arc<committer::Queue>,
+}
+
+impl Engine {
+    /// Starts the committer over a store; what it commits is told to the bus.
+    pub fn start(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        clock: SharedClock,
+        settings: &CommitSettings,
+        metrics: Metrics,
+        tracker: &TaskTracker,
+    ) -> Self {
+        let queue = Arc::new(committer::Queue::new(settings));
+        let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
+        tracker.spawn(committer.run());
+        Self { queue }
+    }
+
+    /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does
+    /// not take the batch back.
+    pub fn submit(&self, tenant: TenantNo, submission: Submission) -> Answer {
+        let (sender, answer) = oneshot::channel();
+        self.queue.push(tenant, submission, sender);
+        answer
+    }
+
+    /// Takes no more batches; what is queued is still committed.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+}

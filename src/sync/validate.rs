@@ -1,0 +1,116 @@
+//! From a frame to a submission: what can be said of a batch before any record is read.
+//!
+//! What is wrong with the request refuses it whole; what is wrong inside one entry becomes that entry's
+//! own result. Behind this, nothing is checked again.
+
+use synchub_protocol::client::Sync;
+use synchub_protocol::{EntryFault, ErrorCode, RawEntry};
+use synchub_rules::group::{Author, SubmittedEntry, Submission};
+use synchub_rules::plan::request_hash;
+
+use crate::catalog::Catalog;
+use crate::config::LimitSettings;
+
+/// Why a `sync` frame was refused whole; nothing was decided.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// A batch has at least one entry.
+    #[error("entries is empty; send at least one")]
+    Empty,
+    /// The batch is over the limit.
+    #[error("{count} entries are more than the {most} that a batch may hold; split it")]
+    TooMany {
+        /// How many came.
+        count: usize,
+        /// How many may come.
+        most: usize,
+    },
+    /// Numbers belong to an install.
+    #[error("first_client_seq needs a device.install_id in hello")]
+    NumbersWithoutInstall,
+    /// Numbers begin at 1.
+    #[error("first_client_seq begins at 1")]
+    NumberZero,
+}
+
+impl BatchError {
+    /// The code of the `error` frame.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooMany { .. } => ErrorCode::TooManyEntries,
+            Self::Empty | Self::NumbersWithoutInstall | Self::NumberZero => ErrorCode::BadRequest,
+        }
+    }
+}
+
+/// Turns a frame into a submission of `author`; `has_install`: whether its hello named an install.
+pub fn batch(
+    frame: Sync,
+    author: Author,
+    has_install: bool,
+    (tenant, catalog, limits): (&str, &Catalog, &LimitSettings),
+    received_us: i64,
+) -> Result<Submission, BatchError> {
+    let (count, most) = (frame.entries.len(), limits.max_batch_entries);
+    if count == 0 {
+        return Err(BatchError::Empty);
+    }
+    if count > most {
+        return Err(BatchError::TooMany { count, most });
+    }
+    if frame.first_client_seq.is_some() && !has_install {
+        return Err(BatchError::NumbersWithoutInstall);
+    }
+    if frame.first_client_seq == Some(0) {
+        return Err(BatchError::NumberZero);
+    }
+    let (atomic, cross_device) = (frame.atomic.unwrap_or(false), frame.cross_device.unwrap_or(false));
+    let hash = request_hash(&frame.entries, atomic, cross_device);
+    let entries = frame.entries.into_iter();
+    Ok(Submission {
+        author,
+        batch_id: frame.batch_id,
+        hash,
+        first_number: frame.first_client_seq,
+        atomic,
+        entries: entries.map(|raw| entry(raw, tenant, catalog, limits)).collect(),
+        received_us,
+    })
+}
+
+fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings) -> SubmittedEntry {
+    let size = raw.size;
+    match raw.entry {
+        Ok(entry) => match catalog.lookup(tenant, &entry.domain) {
+            Some(domain) if size <= limits.max_entry_bytes => {
+                SubmittedEntry::Entry { entry, domain, belonging: None }
+            }
+            domain => {
+                let (code, field, message) = match &domain {
+                    Some(_) => (
+                        ErrorCode::TooLarge,
+                        None,
+                        format!("the entry takes {size} bytes, more than {}; send less", limits.max_entry_bytes),
+                    ),
+                    None => (
+                        ErrorCode::UnknownDomain,
+                        Some("domain".to_owned()),
+                        format!("there is no domain `{}`", entry.domain),
+                    ),
+                };
+                let fault = EntryFault {
+                    message,
+                    field,
+                    mobile_id: Some(entry.mobile_id),
+                    partial: serde_json::Value::Null,
+                    domain: Some(entry.domain),
+                };
+                SubmittedEntry::Fault { fault, code, domain: None }
+            }
+        },
+        Err(fault) => {
+            let domain = fault.domain.as_deref().and_then(|name| catalog.lookup(tenant, name));
+            SubmittedEntry::Fault { fault, code: ErrorCode::ValidationFailed, domain }
+        }
+    }
+}
