@@ -1,12 +1,11 @@
 //! The frames that a client sends.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::entry::RawEntry;
+use crate::entry::{self, RawEntry};
 use crate::wire;
-use crate::{DeviceKind, Timestamp};
+use crate::{Data, DeviceKind, Timestamp};
 
 /// A frame from a client.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,28 +33,28 @@ pub struct Hello {
     #[serde(deserialize_with = "wire::uint")]
     pub id: u64,
     /// The token, where it did not come in the upgrade's `Authorization` header.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The device; publishers and operators have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_map", skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
     /// Rises with each connection that this install opens.
     #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
     /// The last cursor that was stored with the copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// What the client wants to be sent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "wire::maps", skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<Subscription>,
     /// Encodings that the hub may compress with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "wire::texts", skip_serializing_if = "Vec::is_empty")]
     pub compression: Vec<String>,
     /// Optional parts of the protocol that the client knows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "wire::texts", skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// How good the client believes its network to be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub network_quality: Option<String>,
     /// The heartbeat that the client asks for, in seconds (10 to 300).
     #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
@@ -72,20 +71,22 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// The device's id, unique for its user.
+    #[serde(deserialize_with = "wire::text")]
     pub id: String,
     /// What kind of device it is.
+    #[serde(deserialize_with = "wire::word")]
     pub kind: DeviceKind,
     /// The installation of the app, without which entries have no numbers.
     #[serde(default, with = "wire::opt_id", skip_serializing_if = "Option::is_none")]
     pub install_id: Option<Uuid>,
     /// A name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The operating system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub os: Option<String>,
     /// The app's version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub app_version: Option<String>,
 }
 
@@ -93,12 +94,13 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
     /// The domain's name.
+    #[serde(deserialize_with = "wire::text")]
     pub domain: String,
     /// Fields of `data` and what they must be: a value, a list of values, or `{gte?, lt?}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filter: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "wire::opt_fields", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Data>,
     /// The least priority that is sent at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_word", skip_serializing_if = "Option::is_none")]
     pub priority: Option<SubscriptionPriority>,
 }
 
@@ -122,6 +124,7 @@ pub struct Subscribe {
     #[serde(deserialize_with = "wire::uint")]
     pub id: u64,
     /// The new subscriptions; two for one domain are a union.
+    #[serde(deserialize_with = "wire::required_maps")]
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -132,6 +135,7 @@ pub struct Unsubscribe {
     #[serde(deserialize_with = "wire::uint")]
     pub id: u64,
     /// The domains' names.
+    #[serde(deserialize_with = "wire::required_texts")]
     pub domains: Vec<String>,
 }
 
@@ -144,7 +148,9 @@ pub struct Sync {
     /// The batch's own id; the same id and contents again are answered again, not applied again.
     #[serde(with = "wire::id")]
     pub batch_id: Uuid,
-    /// The entries, in the order in which they were made.
+    /// The entries, in the order in which they were made; of more than [`entry::MAX_ENTRIES`] only
+    /// that many and one more are kept.
+    #[serde(deserialize_with = "entry::list")]
     pub entries: Vec<RawEntry>,
     /// The number of the first entry, counted by the install.
     #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
@@ -167,6 +173,7 @@ pub struct Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     /// The stored cursor.
+    #[serde(deserialize_with = "wire::text")]
     pub cursor: String,
 }
 

@@ -11,10 +11,12 @@ use rmp_serde::decode::ReadRefReader;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::client::{self, ClientFrame};
 use crate::loose::{Loose, Notes};
 use crate::server::{self, ServerFrame};
+use crate::wire;
 
 /// How deep maps and arrays may nest in a frame; the frame itself is the first level.
 pub const MAX_DEPTH: usize = 32;
@@ -135,7 +137,7 @@ fn explain<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> String {
                 .map_err(|error| format!("{}: {}", error.path(), error.inner()))
         }
     };
-    error.err().unwrap_or_else(|| "a field is missing or of the wrong type".to_owned())
+    wire::shorten(error.err().unwrap_or_else(|| "a field is missing or of the wrong type".to_owned()))
 }
 
 type MessagePack<'b> = rmp_serde::Deserializer<ReadRefReader<'b, &'b [u8]>>;
@@ -148,11 +150,12 @@ fn message_pack<'b>(bytes: &'b &'b [u8]) -> MessagePack<'b> {
 
 /// Walks the whole message once: its structure, its depth, its end, `type` and `id`.
 fn read_head(encoding: Encoding, bytes: &[u8]) -> Result<Head, DecodeError> {
-    let undecodable = |message: String| DecodeError::Undecodable(message);
+    let undecodable = |message: String| DecodeError::Undecodable(wire::shorten(message));
     let head = match encoding {
         Encoding::MessagePack => {
             let mut deserializer = message_pack(&bytes);
-            let head = (&mut deserializer).deserialize_any(HeadVisitor).map_err(|error| error.to_string());
+            let visitor = HeadVisitor(encoding);
+            let head = (&mut deserializer).deserialize_any(visitor).map_err(|error| error.to_string());
             let end = IgnoredAny::deserialize(&mut deserializer);
             if head.is_ok() && !matches!(end, Err(rmp_serde::decode::Error::InvalidMarkerRead(_))) {
                 return Err(undecodable("bytes follow the frame".to_owned()));
@@ -161,8 +164,9 @@ fn read_head(encoding: Encoding, bytes: &[u8]) -> Result<Head, DecodeError> {
         }
         Encoding::Json => {
             check_json_depth(bytes).map_err(undecodable)?;
-            let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-            let head = deserializer.deserialize_any(HeadVisitor);
+            let text = std::str::from_utf8(bytes).map_err(|error| undecodable(error.to_string()))?;
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let head = deserializer.deserialize_any(HeadVisitor(encoding));
             head.and_then(|head| deserializer.end().map(|()| head)).map_err(|error| error.to_string())
         }
     };
@@ -170,7 +174,7 @@ fn read_head(encoding: Encoding, bytes: &[u8]) -> Result<Head, DecodeError> {
     let Value::String(kind) = kind else {
         return Err(undecodable("a frame has a `type`, a string".to_owned()));
     };
-    Ok(Head { kind, id: id.as_u64() })
+    Ok(Head { kind: wire::shorten(kind), id: id.as_u64() })
 }
 
 /// Brackets outside strings; what else is wrong with the text, the decoder finds.
@@ -192,7 +196,19 @@ fn check_json_depth(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-struct HeadVisitor;
+struct HeadVisitor(Encoding);
+
+impl HeadVisitor {
+    /// One value; null stands for what cannot be read.
+    fn value<'de, A: MapAccess<'de>>(&self, access: &mut A) -> Result<Value, A::Error> {
+        let notes = Notes::default();
+        if self.0 == Encoding::MessagePack {
+            return access.next_value_seed(Loose(&notes));
+        }
+        let raw = access.next_value::<&RawValue>()?.get();
+        Ok(serde_json::Deserializer::from_str(raw).deserialize_any(Loose(&notes)).unwrap_or_default())
+    }
+}
 
 impl<'de> Visitor<'de> for HeadVisitor {
     type Value = (Value, Value);
@@ -205,8 +221,8 @@ impl<'de> Visitor<'de> for HeadVisitor {
         let (mut kind, mut id) = (Value::Null, Value::Null);
         while let Some(key) = access.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
-                "type" => kind = access.next_value_seed(Loose(&Notes::default()))?,
-                "id" => id = access.next_value_seed(Loose(&Notes::default()))?,
+                "type" => kind = self.value(&mut access)?,
+                "id" => id = self.value(&mut access)?,
                 _ => drop(access.next_value::<IgnoredAny>()?),
             }
         }

@@ -1,8 +1,10 @@
 //! One record change that a device sends, and how a bad one is kept apart from its batch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -37,7 +39,6 @@ pub struct Entry {
     #[serde(skip_serializing_if = "is_upsert")]
     pub operation: Operation,
     /// The fields; with `delta` only those that were edited.
-    #[serde(skip_serializing_if = "Data::is_empty")]
     pub data: Data,
     /// Whether every field in `data` was edited.
     #[serde(skip_serializing_if = "wire::is_false")]
@@ -96,12 +97,20 @@ pub struct EntryFault {
 }
 
 /// An entry as it came: whatever is wrong inside it is this entry's own result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RawEntry {
     /// The entry, or what is wrong with it.
     pub entry: Result<Entry, EntryFault>,
-    /// About how many bytes it takes as MessagePack.
+    /// How many bytes it took: as sent in JSON, in the shortest form in MessagePack; 0 where it did
+    /// not come from a wire.
     pub size: usize,
+}
+
+impl PartialEq for RawEntry {
+    /// The size tells how an entry came, not what it says.
+    fn eq(&self, other: &Self) -> bool {
+        self.entry == other.entry
+    }
 }
 
 impl From<Entry> for RawEntry {
@@ -124,18 +133,80 @@ impl<'de> Deserialize<'de> for RawEntry {
         let notes = Notes::default();
         if !deserializer.is_human_readable() {
             let fields = deserializer.deserialize_any(EntryVisitor(&notes))?;
-            return Ok(fields.finish(&notes));
+            let size = notes.size();
+            return Ok(fields.finish(notes, size));
         }
-        // JSON finds some faults only while it unescapes a string, too late to read on: each entry
-        // is cut out first, then read alone.
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        let mut inner = serde_json::Deserializer::from_str(raw.get());
-        let fields = inner.deserialize_any(EntryVisitor(&notes)).unwrap_or_else(|error| {
-            notes.fault(|| format!("cannot be decoded: {error}"));
-            Fields::default()
-        });
-        notes.size.set(raw.get().len());
-        Ok(fields.finish(&notes))
+        // JSON finds some faults only while it unescapes a string or scales a number, too late to
+        // read on: each entry is cut out first, then read alone.
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if let Ok(fields) = serde_json::Deserializer::from_str(raw).deserialize_any(EntryVisitor(&notes)) {
+            return Ok(fields.finish(notes, raw.len()));
+        }
+        let notes = Notes::default();
+        let fields = match salvage(raw, SALVAGED_LEVELS, &notes) {
+            Value::Object(map) => Fields::from(map),
+            _ => Fields::default(),
+        };
+        Ok(fields.finish(notes, raw.len()))
+    }
+}
+
+/// The entry's own fields and those of its `data`.
+const SALVAGED_LEVELS: usize = 2;
+
+/// Reads what can be read of JSON text that cannot be decoded as a whole.
+fn salvage(raw: &str, levels: usize, notes: &Notes) -> Value {
+    let attempt = Notes::default();
+    let error = match serde_json::Deserializer::from_str(raw).deserialize_any(Loose(&attempt)) {
+        Ok(value) => {
+            if let Some(fault) = attempt.into_fault() {
+                notes.fault(|| fault.message());
+            }
+            return value;
+        }
+        Err(error) => error,
+    };
+    let parts = (levels > 0).then(|| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw));
+    let Some(Ok(parts)) = parts else {
+        return notes.fault(|| format!("cannot be decoded: {error}"));
+    };
+    let mut map = Data::new();
+    for (key, part) in parts {
+        let sound = notes.is_sound();
+        let value = salvage(part.get(), levels - 1, notes);
+        if sound && !notes.is_sound() {
+            notes.within(|| key.clone());
+        }
+        map.insert(key, value);
+    }
+    Value::Object(map)
+}
+
+/// The most entries of one frame that are kept; a batch limit lies at or below it.
+pub const MAX_ENTRIES: usize = 10_000;
+
+/// Reads a batch. What is kept is bounded, since an entry of one byte takes hundreds once decoded.
+pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawEntry>, D::Error> {
+    deserializer.deserialize_seq(ListVisitor)
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = Vec<RawEntry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while entries.len() <= MAX_ENTRIES {
+            let Some(entry) = access.next_element()? else { return Ok(entries) };
+            entries.push(entry);
+        }
+        while access.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(entries)
     }
 }
 
@@ -144,6 +215,13 @@ impl<'de> Deserialize<'de> for RawEntry {
 struct Fields {
     map: Data,
     data: Option<Value>,
+}
+
+impl From<Data> for Fields {
+    fn from(mut map: Data) -> Self {
+        let data = map.remove("data");
+        Self { map, data }
+    }
 }
 
 struct EntryVisitor<'n>(&'n Notes);
@@ -156,14 +234,13 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
-        let Value::Object(mut map) = Loose(self.0).visit_map(access)? else {
-            return Ok(Fields::default());
-        };
-        let data = map.remove("data");
-        Ok(Fields { map, data })
+        match Loose(self.0).visit_map(access)? {
+            Value::Object(map) => Ok(Fields::from(map)),
+            _ => Ok(Fields::default()),
+        }
     }
 
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
         Loose(self.0).visit_seq(access)?;
         Ok(self.no_map())
     }
@@ -210,12 +287,10 @@ impl EntryVisitor<'_> {
 }
 
 impl Fields {
-    fn finish(mut self, notes: &Notes) -> RawEntry {
-        let size = notes.size.get();
-        let fault = notes.fault.borrow_mut().take();
-        let read = match fault {
-            Some(message) => Err((None, message)),
-            None => self.read().map_err(|(field, message)| (Some(field), message)),
+    fn finish(mut self, notes: Notes, size: usize) -> RawEntry {
+        let read = match notes.into_fault() {
+            Some(fault) => Err((fault.field().map(str::to_owned), fault.message())),
+            None => self.read().map_err(|(field, message)| (Some(field.to_owned()), message)),
         };
         let entry = read.map_err(|(field, message)| self.fault(field, message));
         RawEntry { entry, size }
@@ -236,18 +311,12 @@ impl Fields {
             Some(_) => return Err(("delta", "delta is true or false".to_owned())),
         };
         let client_timestamp = self.parsed("client_timestamp", "an RFC 3339 time")?;
-        let priority = match self.map.get("priority") {
-            None | Some(Value::Null) => None,
-            Some(value) => Some(
-                Priority::deserialize(value)
-                    .map_err(|_| ("priority", "priority is low, normal, high or critical".to_owned()))?,
-            ),
-        };
+        let priority = self.priority()?;
         let corrects = self.uint("corrects")?;
         let data = match self.data.take() {
             Some(Value::Object(data)) => data,
             None | Some(Value::Null) if operation == Operation::Delete => Data::new(),
-            None => return Err(missing("data")),
+            None | Some(Value::Null) => return Err(missing("data")),
             other => {
                 self.data = other;
                 return Err(("data", "data is a map of fields".to_owned()));
@@ -273,6 +342,12 @@ impl Fields {
         text.parse().map(Some).map_err(|_| (field, format!("`{text}` is not {what}")))
     }
 
+    fn priority(&self) -> Result<Option<Priority>, (&'static str, String)> {
+        let Some(text) = self.text("priority")? else { return Ok(None) };
+        let read = Priority::deserialize(StrDeserializer::<serde::de::value::Error>::new(text));
+        read.map(Some).map_err(|_| ("priority", format!("`{text}` is not low, normal, high or critical")))
+    }
+
     fn mobile_id(&self) -> Result<Uuid, (&'static str, String)> {
         self.parsed("mobile_id", "a UUID")?.ok_or_else(|| missing("mobile_id"))
     }
@@ -287,7 +362,7 @@ impl Fields {
         }
     }
 
-    fn fault(self, field: Option<&'static str>, message: String) -> EntryFault {
+    fn fault(self, field: Option<String>, message: String) -> EntryFault {
         let domain = self.text("domain").ok().flatten().map(str::to_owned);
         let mobile_id = self.mobile_id().ok();
         let mut partial = self.map;
@@ -295,8 +370,8 @@ impl Fields {
             partial.insert("data".to_owned(), data);
         }
         EntryFault {
-            message,
-            field: field.map(str::to_owned),
+            message: wire::shorten(message),
+            field: field.map(wire::shorten),
             domain,
             mobile_id,
             partial: Value::Object(partial),

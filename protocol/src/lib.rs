@@ -11,6 +11,7 @@ pub mod codec;
 pub mod entry;
 pub mod error;
 mod loose;
+mod result;
 pub mod server;
 pub mod time;
 mod wire;

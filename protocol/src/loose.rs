@@ -12,20 +12,68 @@ use serde_json::{Map, Number, Value};
 
 use crate::MAX_SAFE_INTEGER;
 
+/// The first fault met, and where.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    text: String,
+    /// From the inside out: keys of maps, indices of arrays.
+    path: Vec<String>,
+}
+
+impl Fault {
+    /// A sentence that begins with the place.
+    pub(crate) fn message(&self) -> String {
+        if self.path.is_empty() {
+            return self.text.clone();
+        }
+        let path: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
+        format!("{}: {}", path.join("."), self.text)
+    }
+
+    /// The field of an entry, or the field of its `data`, that the fault lies in.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self.path.as_slice() {
+            [.., field, data] if data == "data" => Some(field),
+            [.., field] => Some(field),
+            [] => None,
+        }
+    }
+}
+
 /// What was met on the way through one value: the first fault, and the size as MessagePack.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    pub(crate) fault: RefCell<Option<String>>,
-    pub(crate) size: Cell<usize>,
+    fault: RefCell<Option<Fault>>,
+    size: Cell<usize>,
 }
 
 impl Notes {
-    pub(crate) fn fault(&self, message: impl FnOnce() -> String) -> Value {
+    /// Notes a fault, unless it is not the first; null stands for what is wrong.
+    pub(crate) fn fault(&self, text: impl FnOnce() -> String) -> Value {
         let mut first = self.fault.borrow_mut();
         if first.is_none() {
-            *first = Some(message());
+            *first = Some(Fault { text: text(), path: Vec::new() });
         }
         Value::Null
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.fault.borrow().is_none()
+    }
+
+    /// Says that the fault lies inside a key or an index.
+    pub(crate) fn within(&self, step: impl FnOnce() -> String) {
+        if let Some(fault) = self.fault.borrow_mut().as_mut() {
+            fault.path.push(step());
+        }
+    }
+
+    pub(crate) fn into_fault(self) -> Option<Fault> {
+        self.fault.into_inner()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size.get()
     }
 
     fn weigh(&self, bytes: usize) {
@@ -43,6 +91,35 @@ fn header(length: usize, short: usize) -> usize {
         n if n < 1 << 8 => 2,
         n if n < 1 << 16 => 3,
         _ => 5,
+    }
+}
+
+/// Arrays and maps have no form with an 8-bit length.
+fn container_header(length: usize) -> usize {
+    match length {
+        n if n < 16 => 1,
+        n if n < 1 << 16 => 3,
+        _ => 5,
+    }
+}
+
+fn unsigned_size(value: u64) -> usize {
+    match value {
+        n if n < 1 << 7 => 1,
+        n if n < 1 << 8 => 2,
+        n if n < 1 << 16 => 3,
+        n if n < 1 << 32 => 5,
+        _ => 9,
+    }
+}
+
+fn negative_size(value: i64) -> usize {
+    match value {
+        n if n >= -(1 << 5) => 1,
+        n if n >= -(1 << 7) => 2,
+        n if n >= -(1 << 15) => 3,
+        n if n >= -(1 << 31) => 5,
+        _ => 9,
     }
 }
 
@@ -84,7 +161,7 @@ impl<'de> Visitor<'de> for Loose<'_> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        self.0.weigh(if value < 128 { 1 } else { 9 });
+        self.0.weigh(unsigned_size(value));
         if value > MAX_SAFE_INTEGER {
             return Ok(self.0.fault(|| format!("the integer {value} is beyond 2^53 - 1")));
         }
@@ -92,11 +169,17 @@ impl<'de> Visitor<'de> for Loose<'_> {
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        self.0.weigh(9);
+        self.0.weigh(u64::try_from(value).map_or_else(|_| negative_size(value), unsigned_size));
         if value.unsigned_abs() > MAX_SAFE_INTEGER {
             return Ok(self.0.fault(|| format!("the integer {value} is beyond 2^53 - 1")));
         }
         Ok(Value::from(value))
+    }
+
+    fn visit_f32<E: Error>(self, value: f32) -> Result<Value, E> {
+        let read = self.visit_f64(f64::from(value));
+        self.0.size.set(self.0.size.get() - 4);
+        read
     }
 
     #[expect(
@@ -137,17 +220,26 @@ impl<'de> Visitor<'de> for Loose<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(self)? {
+        loop {
+            let sound = self.0.is_sound();
+            let Some(item) = access.next_element_seed(self)? else { break };
+            if sound && !self.0.is_sound() {
+                self.0.within(|| items.len().to_string());
+            }
             items.push(item);
         }
-        self.0.weigh(header(items.len(), 16));
+        self.0.weigh(container_header(items.len()));
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key_seed(self)? {
+            let sound = self.0.is_sound();
             let value = access.next_value_seed(self)?;
+            if sound && !self.0.is_sound() {
+                self.0.within(|| key.as_str().unwrap_or_default().to_owned());
+            }
             match key {
                 Value::String(key) => {
                     if map.contains_key(&key) {
@@ -160,7 +252,7 @@ impl<'de> Visitor<'de> for Loose<'_> {
                 }
             }
         }
-        self.0.weigh(header(map.len(), 16));
+        self.0.weigh(container_header(map.len()));
         Ok(Value::Object(map))
     }
 }

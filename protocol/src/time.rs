@@ -34,7 +34,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = crate::wire::text(deserializer)?;
         text.parse().map_err(|_| D::Error::custom(format_args!("`{text}` is not an RFC 3339 time")))
     }
 }

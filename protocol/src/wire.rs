@@ -1,10 +1,161 @@
 //! How single fields are read: integers that may come as floats, UUIDs as text in both encodings.
+//!
+//! What serde would let through in one encoding only is refused in both: bytes as text, numbers or
+//! maps as the name of a variant, arrays as a structure. Null stands for an absent optional field.
 
-use serde::de::{Error, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serializer};
-use uuid::Uuid;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
-use crate::MAX_SAFE_INTEGER;
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::loose::{Loose, Notes};
+use crate::{Data, MAX_SAFE_INTEGER};
+
+/// The most characters of a message that may repeat what a peer sent.
+const MESSAGE_CHARS: usize = 240;
+
+/// Cuts a message that may repeat what a peer sent.
+pub(crate) fn shorten(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string without U+0000")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        if text.contains('\0') {
+            return Err(E::invalid_value(Unexpected::Other("a string with U+0000"), &self));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// Text; bytes are none, whatever they hold.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    deserializer.deserialize_any(TextVisitor)
+}
+
+#[derive(Deserialize)]
+struct Text(#[serde(deserialize_with = "text")] String);
+
+/// The same, or null.
+pub(crate) fn opt_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
+}
+
+/// A list of texts; null is an empty one.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Option::<Vec<Text>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(texts.into_iter().map(|text| text.0).collect())
+}
+
+/// A list of texts that must be there.
+pub(crate) fn required_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<Text>::deserialize(deserializer)?.into_iter().map(|text| text.0).collect())
+}
+
+/// The name of a variant, as text.
+pub(crate) fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let name = text(deserializer)?;
+    T::deserialize(StrDeserializer::<D::Error>::new(&name))
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: DeserializeOwned"))]
+struct Word<T>(#[serde(deserialize_with = "word")] T);
+
+/// The same, or null.
+pub(crate) fn opt_word<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Word<T>>::deserialize(deserializer)?.map(|word| word.0))
+}
+
+struct Structure<T>(PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Structure<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(access))
+    }
+}
+
+struct Map<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Map<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Structure(PhantomData)).map(Self)
+    }
+}
+
+/// A structure, always as a map, or null.
+pub(crate) fn opt_map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Map<T>>::deserialize(deserializer)?.map(|map| map.0))
+}
+
+/// A list of structures, each as a map; null is an empty one.
+pub(crate) fn maps<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let maps = Option::<Vec<Map<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(maps.into_iter().map(|map| map.0).collect())
+}
+
+/// A list of structures that must be there.
+pub(crate) fn required_maps<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Vec::<Map<T>>::deserialize(deserializer)?.into_iter().map(|map| map.0).collect())
+}
+
+/// A map of plain values in JSON's data model; anything else is an error.
+pub(crate) fn fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Data, D::Error> {
+    opt_fields(deserializer)?.ok_or_else(|| D::Error::invalid_type(Unexpected::Unit, &"a map of fields"))
+}
+
+/// The same, or null.
+pub(crate) fn opt_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+    let notes = Notes::default();
+    let value = Loose(&notes).deserialize(deserializer)?;
+    match (notes.into_fault(), value) {
+        (Some(fault), _) => Err(D::Error::custom(fault.message())),
+        (None, Value::Object(fields)) => Ok(Some(fields)),
+        (None, Value::Null) => Ok(None),
+        (None, _) => Err(D::Error::custom("not a map of fields")),
+    }
+}
+
+/// The same, shared.
+pub(crate) fn shared_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Data>, D::Error> {
+    fields(deserializer).map(Arc::new)
+}
+
+/// The same, shared, or null.
+pub(crate) fn opt_shared_fields<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Arc<Data>>, D::Error> {
+    Ok(opt_fields(deserializer)?.map(Arc::new))
+}
 
 struct UintVisitor;
 
@@ -56,7 +207,11 @@ pub(crate) fn opt_uint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 
 /// UUIDs as hyphenated text in both encodings (`uuid` itself would choose 16 bytes in MessagePack).
 pub(crate) mod id {
-    use super::*;
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+    use uuid::Uuid;
+
+    use super::text;
 
     pub(crate) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = Uuid::encode_buffer();
@@ -64,14 +219,15 @@ pub(crate) mod id {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = text(deserializer)?;
         Uuid::try_parse(&text).map_err(|_| D::Error::custom(format_args!("`{text}` is not a UUID")))
     }
 }
 
 /// The same for a UUID that may be absent or null.
 pub(crate) mod opt_id {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
 
     #[expect(clippy::ref_option, reason = "the signature that serde calls")]
     pub(crate) fn serialize<S: Serializer>(id: &Option<Uuid>, serializer: S) -> Result<S::Ok, S::Error> {
