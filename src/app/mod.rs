@@ -28,12 +28,11 @@ use crate::observe::Metrics;
 use crate::push::Feeds;
 use crate::registry::{Command, Devices};
 use crate::session::{CursorKey, Deps};
-use crate::store::Store;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
 pub use definitions::definitions;
-pub use open::{migrate, open_store};
+pub use open::{inspector, migrate, open_store};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use synchub_protocol::server::{ErrorFrame, Fresh, FreshReason, Position, Welcome};
 use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, Timestamp};
 use synchub_rules::group::{Author, Decision};
-use synchub_rules::record::{Scope, Sight};
+use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
     pub(super) tenant: i64,
     pub(super) has_install: bool,
     pub(super) reach: Reach,
-    pub(super) scopes: Vec<Scope>,
+    pub(super) audience: Arc<Audience>,
     pub(super) subscriptions: Subscriptions,
     pub(super) progress: Progress,
     pub(super) mode: Mode,
@@ -82,10 +82,12 @@ pub(super) struct Session {
 impl Session {
     /// Takes the device's place and queues `welcome`.
     pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
-        let Greeting { hello, identity, registered, subscriptions, feed, mailbox, link, session, received_us } = greeting;
+        let Greeting { hello, identity, registered, reach, subscriptions, feed, mailbox, link, session, received_us } =
+            greeting;
         let limits = &deps.settings.limits;
         socket.admit(limits.max_frame_bytes);
-        let reach = Reach { user: registered.user, unit: registered.unit };
+        let sight = reach.sight();
+        let audience = subscriptions.audience(&sight);
         let install = hello.device.as_ref().and_then(|device| device.install_id);
         let author = Author {
             device: registered.device,
@@ -93,7 +95,7 @@ impl Session {
             install: registered.install,
             user: registered.user,
             unit: registered.unit,
-            sight: Sight::Scopes(reach.scopes()),
+            sight,
             priority: registered.priority,
             clock_offset_us: 0,
             trusted: identity.role != Role::Device,
@@ -118,8 +120,7 @@ impl Session {
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
         let subscriber = Subscriber {
             session,
-            scopes: reach.scopes(),
-            domains: subscriptions.filters(),
+            audience: Arc::clone(&audience),
             mailbox: Arc::clone(&mailbox),
         };
         let mut this = Self {
@@ -127,7 +128,7 @@ impl Session {
             author,
             tenant: registered.tenant,
             has_install: install.is_some(),
-            scopes: reach.scopes(),
+            audience,
             reach,
             subscriptions,
             progress,
@@ -354,11 +355,11 @@ impl Session {
     }
 
     /// Makes the feed know what is subscribed to now.
-    pub(super) fn update_feed(&self) {
+    pub(super) fn update_feed(&mut self) {
+        self.audience = self.subscriptions.audience(&self.audience.sight);
         self.feed.update(Arc::new(Subscriber {
             session: self.session,
-            scopes: self.scopes.clone(),
-            domains: self.subscriptions.filters(),
+            audience: Arc::clone(&self.audience),
             mailbox: Arc::clone(&self.mailbox),
         }));
     }

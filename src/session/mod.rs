@@ -19,8 +19,7 @@ mod socket;
 mod subscriptions;
 mod timers;
 
-#[cfg(test)]
-mod tests;
+
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,6 +32,14 @@ pub(super) const LIVE_RECORDS: &str = concat!(
     " ORDER BY rid LIMIT ?5"
 );
 
+/// All live records of a domain after a scope (?3) and number (?4).
+pub(super) const LIVE_RECORDS_OF_ALL: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0 AND (scope, rid) > (?3, ?4)",
+    " ORDER BY scope, rid LIMIT ?5"
+);
+
 /// The changes of a record from its last log row (?2) back, newest first, until one that made version ?3
 /// or a lower one, ?4 of them at most.
 pub(super) const CHANGES: &str = "
@@ -42,7 +50,7 @@ pub(super) const CHANGES: &str = "
       SELECT log.version, log.seq, log.time_us, log.kind, log.scope, log.install, log.prev, log.old, walk.depth + 1
       FROM walk CROSS JOIN log
       WHERE walk.version > ?3 AND walk.depth < ?4 AND log.tenant = ?1 AND log.seq = walk.prev)
-    SELECT version, seq, time_us, kind, scope, install, old FROM walk";
+    SELECT version, seq, time_us, kind, scope, install, old, prev FROM walk";
 
 /// [`HISTORY_LIMIT`] as a parameter.
 #[expect(clippy::cast_possible_wrap, reason = "a hundred")]
@@ -85,6 +93,11 @@ impl RecordRow {
         })
     }
 
+    /// How many bytes its fields take.
+    pub(super) fn size(&self) -> usize {
+        self.data.len()
+    }
+
     pub(super) fn record(self) -> Result<Record, Unreadable> {
         let (priority, sync_status) = codec::from_flags(self.flags)?;
         Ok(Record {
@@ -116,6 +129,7 @@ pub(super) struct ChangeRow {
     scope: i64,
     install: i64,
     old: Vec<u8>,
+    prev: i64,
 }
 
 impl ChangeRow {
@@ -128,6 +142,7 @@ impl ChangeRow {
             scope: row.get(4)?,
             install: row.get(5)?,
             old: row.get(6)?,
+            prev: row.get(7)?,
         })
     }
 
@@ -139,6 +154,7 @@ impl ChangeRow {
             kind: row_kind(self.kind)?,
             scope: Scope::from_number(self.scope),
             install: self.install,
+            prev: codec::from_db(self.prev)?,
             old: codec::decode("a log row's old values", &self.old)?,
         })
     }
