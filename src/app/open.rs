@@ -13,7 +13,8 @@ use crate::store::sqlite::{Inspector, SqliteOptions, SqliteStore};
 pub async fn open_store(settings: &Settings, entropy: &SharedEntropy) -> anyhow::Result<Arc<dyn Store>> {
     let path = settings.store_path()?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let mut cursor_key = [0; 32];
     entropy.fill(&mut cursor_key);

@@ -42,7 +42,12 @@ pub(super) fn show_devices(
 }
 
 /// At most `limit` rows of the tenant's log after the number `after`.
-pub(super) fn show_log(settings: &Settings, tenant: &str, after: u64, limit: u32) -> anyhow::Result<Vec<Value>> {
+pub(super) fn show_log(
+    settings: &Settings,
+    tenant: &str,
+    after: u64,
+    limit: u32,
+) -> anyhow::Result<Vec<Value>> {
     run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
 }
 

@@ -56,7 +56,8 @@ impl Index {
         for subscriber in self.concerned(row) {
             let audience = &subscriber.audience;
             let filters = audience.domains.get(&row.domain);
-            if let Some(delivery) = filters.and_then(|filters| route::verdict(row, &audience.sight, filters)) {
+            if let Some(delivery) = filters.and_then(|filters| route::verdict(row, &audience.sight, filters))
+            {
                 subscriber.mailbox.offer(outgoing, delivery);
             }
         }

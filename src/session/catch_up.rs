@@ -221,7 +221,12 @@ async fn failed<E: fmt::Display>(error: &E) -> Page {
 }
 
 /// What the page of the log says to the session (C5).
-async fn read_changes(deps: &Deps, tenant: TenantNo, page: &LogPage, view: &View) -> Result<Vec<Change>, StoreError> {
+async fn read_changes(
+    deps: &Deps,
+    tenant: TenantNo,
+    page: &LogPage,
+    view: &View,
+) -> Result<Vec<Change>, StoreError> {
     let rows = page.rows.iter().map(|row| {
         let PageRow { seq, domain, record, version, .. } = *row;
         route::PageRow { seq, domain, record, version }

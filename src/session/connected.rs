@@ -82,8 +82,18 @@ pub(super) struct Session {
 impl Session {
     /// Takes the device's place and queues `welcome`.
     pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
-        let Greeting { hello, identity, registered, reach, subscriptions, feed, mailbox, link, session, received_us } =
-            greeting;
+        let Greeting {
+            hello,
+            identity,
+            registered,
+            reach,
+            subscriptions,
+            feed,
+            mailbox,
+            link,
+            session,
+            received_us,
+        } = greeting;
         let limits = &deps.settings.limits;
         socket.admit(limits.max_frame_bytes);
         let sight = reach.sight();
@@ -112,17 +122,16 @@ impl Session {
         }
         let place = (registered.tenant, registered.place.epoch, registered.place.head);
         let (progress, fresh) = Progress::begin(place, known, &subscriptions);
-        let heartbeat = Duration::from_secs(hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)));
+        let heartbeat = Duration::from_secs(
+            hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)),
+        );
         let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
         let idle = deps.settings.feed.idle_position_delay();
         let timers = Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left));
         let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-        let subscriber = Subscriber {
-            session,
-            audience: Arc::clone(&audience),
-            mailbox: Arc::clone(&mailbox),
-        };
+        let subscriber =
+            Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
         let mut this = Self {
             socket,
             author,
@@ -205,7 +214,8 @@ impl Session {
     /// The node stops: what is being decided is answered first.
     fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
         self.leaving = true;
-        let goaway = synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
+        let goaway =
+            synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
         self.say(&ServerFrame::Goaway(goaway))
     }
 
@@ -269,11 +279,15 @@ impl Session {
                 let message = "a number before first_client_seq was not decided; wait for all answers, then send in order";
                 self.refuse(id, ErrorCode::OutOfOrder, message)
             }
-            Ok(Decision::KeyReused) => {
-                self.refuse(id, ErrorCode::IdempotencyKeyReused, "this batch_id came with other contents; take a new one")
-            }
+            Ok(Decision::KeyReused) => self.refuse(
+                id,
+                ErrorCode::IdempotencyKeyReused,
+                "this batch_id came with other contents; take a new one",
+            ),
             Ok(Decision::Replaced) => Err(CloseReason::Replaced),
-            Err(error @ SubmitError::Unavailable) => self.refuse(id, ErrorCode::Unavailable, error.to_string()),
+            Err(error @ SubmitError::Unavailable) => {
+                self.refuse(id, ErrorCode::Unavailable, error.to_string())
+            }
             Err(error @ SubmitError::Internal) => self.refuse(id, ErrorCode::Internal, error.to_string()),
         }
     }

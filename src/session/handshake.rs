@@ -90,7 +90,9 @@ async fn wait_for_hello(
             Err(DecodeError::UnknownType { id, .. }) => {
                 ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
             }
-            Err(DecodeError::BadRequest { id, message }) => ErrorFrame::new(id, ErrorCode::BadRequest, message),
+            Err(DecodeError::BadRequest { id, message }) => {
+                ErrorFrame::new(id, ErrorCode::BadRequest, message)
+            }
         };
         socket.writable().await?;
         socket.send(socket.encoding().encode(&ServerFrame::Error(error)))?;
@@ -138,7 +140,18 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         mailbox: Arc::clone(&mailbox),
     };
     let link = deps.devices.join(key, living);
-    Ok(Greeting { hello, identity, registered, reach, subscriptions, feed, mailbox, link, session, received_us })
+    Ok(Greeting {
+        hello,
+        identity,
+        registered,
+        reach,
+        subscriptions,
+        feed,
+        mailbox,
+        link,
+        session,
+        received_us,
+    })
 }
 
 /// The device of a hello; none for publishers and operators.

@@ -15,7 +15,8 @@ use synchub_protocol::server::Origin;
 use synchub_protocol::{DeviceKind, Priority};
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight, TenantNo,
+    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
+    TenantNo,
 };
 use uuid::Uuid;
 

@@ -1,3 +1,5 @@
-//! The hub from outside: one binary, one folder a part.
+//! The hub's integration tests, in one binary.
 
+mod session;
 mod store;
+mod support;

@@ -196,7 +196,11 @@ async fn log_rows(
 }
 
 /// The same whatever the scope: for who sees the whole tenant.
-async fn all_log_rows(read: &mut Read, query: &LogQuery, limit: usize) -> Result<Vec<LogRowFound>, StoreError> {
+async fn all_log_rows(
+    read: &mut Read,
+    query: &LogQuery,
+    limit: usize,
+) -> Result<Vec<LogRowFound>, StoreError> {
     let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
                WHERE tenant = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     let rows = sqlx::query_as(sql)

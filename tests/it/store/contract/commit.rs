@@ -35,6 +35,7 @@ pub(crate) async fn inv1_a_commit_keeps_everything_it_was_given(backend: &dyn Ba
     let change = PastChange {
         version: 1,
         seq: 1,
+        prev: 0,
         time_us: row.time_us,
         kind: RowKind::Create,
         scope: world.user(),
