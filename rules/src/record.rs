@@ -186,7 +186,9 @@ impl RowKind {
 
     /// The kind behind a stored number.
     pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Create, Self::Update, Self::Delete, Self::Leave].into_iter().find(|kind| kind.number() == number)
+        [Self::Create, Self::Update, Self::Delete, Self::Leave]
+            .into_iter()
+            .find(|kind| kind.number() == number)
     }
 }
 
