@@ -21,9 +21,15 @@ def both(name, outcome, value, direction="client"):
 def undecodable():
     closed = {"outcome": "undecodable"}
     for name, value in [
-        ("array", [PING]), ("string", "ping"), ("null", None), ("number", 5), ("no-type", {"id": 1}),
-        ("type-is-number", {"type": 5, "id": 1}), ("type-is-null", {"type": None, "id": 1}),
-        ("type-is-map", {"type": {"a": 1}, "id": 1}), ("type-with-nul", {"type": "pi\0ng", "id": 1}),
+        ("array", [PING]),
+        ("string", "ping"),
+        ("null", None),
+        ("number", 5),
+        ("no-type", {"id": 1}),
+        ("type-is-number", {"type": 5, "id": 1}),
+        ("type-is-null", {"type": None, "id": 1}),
+        ("type-is-map", {"type": {"a": 1}, "id": 1}),
+        ("type-with-nul", {"type": "pi\0ng", "id": 1}),
     ]:
         yield both(name, closed, value)
     deep = 1
@@ -58,14 +64,24 @@ def undecodable():
 def bombs(closed):
     """Small messages that claim to hold a great deal."""
     start = pack(PING).replace(b"\x82", b"\x83", 1)
-    for marker, name in ((0xDD, "array32"), (0xDF, "map32"), (0xDB, "str32"), (0xC6, "bin32"), (0xC9, "ext32")):
+    for marker, name in (
+        (0xDD, "array32"),
+        (0xDF, "map32"),
+        (0xDB, "str32"),
+        (0xC6, "bin32"),
+        (0xC9, "ext32"),
+    ):
         yield case(f"bomb-{name}", closed, msgpack=start + pack("x") + bytes([marker]) + b"\xff" * 5)
     array = b"\xdd" + b"\x00\x0f\x42\x40"
     yield case("bomb-nested-array32", closed, msgpack=start + pack("x") + array * 1000)
-    entries = pack({"type": "sync", "id": 1, "batch_id": BATCH_ID}).replace(b"\x83", b"\x84", 1) + pack("entries")
+    entries = pack({"type": "sync", "id": 1, "batch_id": BATCH_ID}).replace(b"\x83", b"\x84", 1) + pack(
+        "entries"
+    )
     yield case("bomb-entries", closed, msgpack=entries + b"\xdd" + b"\xff" * 4)
     yield case("bomb-entry", closed, msgpack=entries + b"\x91" + array * 1000)
-    yield case("bomb-data", closed, msgpack=entries + b"\x91\x81" + pack("data") + array * 20 + b"\xc0" * 4900)
+    yield case(
+        "bomb-data", closed, msgpack=entries + b"\x91\x81" + pack("data") + array * 20 + b"\xc0" * 4900
+    )
     yield case("bomb-map", closed, msgpack=b"\xdf\xff\xff\xff\xff" + pack("type") + pack("ping"))
 
 
@@ -82,27 +98,51 @@ def bad_request():
     def refused(id):
         return {"outcome": "bad_request", "id": id}
 
-    for name, id in [("missing", ...), ("null", None), ("negative", -1), ("fraction", 1.5), ("string", "1"),
-                     ("too-large", 2**53), ("list", [1]), ("map", {"a": 1}), ("bool", True)]:
+    for name, id in [
+        ("missing", ...),
+        ("null", None),
+        ("negative", -1),
+        ("fraction", 1.5),
+        ("string", "1"),
+        ("too-large", 2**53),
+        ("list", [1]),
+        ("map", {"a": 1}),
+        ("bool", True),
+    ]:
         yield both(f"id-{name}", refused(None), without({**PING, "id": id}, *(["id"] if id is ... else [])))
     yield case("id-number-out-of-range", refused(None), b'{"type":"ping","id":1e400}')
     yield case("id-nan", refused(None), msgpack=pack({**PING, "id": NAN}))
     yield case("id-bin", refused(None), msgpack=pack({**PING, "id": b"\1"}))
-    yield case("id-twice", refused(2), b'{"type":"ping","id":1,"id":2}', pack(Pairs([("type", "ping"), ("id", 1), ("id", 2)])))
+    yield case(
+        "id-twice",
+        refused(2),
+        b'{"type":"ping","id":1,"id":2}',
+        pack(Pairs([("type", "ping"), ("id", 1), ("id", 2)])),
+    )
     device = {"id": "d", "kind": "phone"}
     for name, more in [
-        ("token-number", {"token": 5}), ("token-nul", {"token": "a\0b"}), ("cursor-list", {"cursor": []}),
-        ("attempt-negative", {"attempt": -1}), ("attempt-string", {"attempt": "1"}), ("attempt-fraction", {"attempt": 0.5}),
-        ("subscriptions-map", {"subscriptions": {}}), ("compression-string", {"compression": "gzip"}),
-        ("features-numbers", {"features": [1]}), ("client-time", {"client_time": "yesterday"}),
-        ("client-time-number", {"client_time": 1732183200}), ("heartbeat-too-large", {"heartbeat_secs": 2**60}),
-        ("device-string", {"device": "d"}), ("device-array", {"device": ["d", "phone"]}),
-        ("device-without-id", {"device": without(device, "id")}), ("device-id-nul", {"device": {**device, "id": "a\0"}}),
+        ("token-number", {"token": 5}),
+        ("token-nul", {"token": "a\0b"}),
+        ("cursor-list", {"cursor": []}),
+        ("attempt-negative", {"attempt": -1}),
+        ("attempt-string", {"attempt": "1"}),
+        ("attempt-fraction", {"attempt": 0.5}),
+        ("subscriptions-map", {"subscriptions": {}}),
+        ("compression-string", {"compression": "gzip"}),
+        ("features-numbers", {"features": [1]}),
+        ("client-time", {"client_time": "yesterday"}),
+        ("client-time-number", {"client_time": 1732183200}),
+        ("heartbeat-too-large", {"heartbeat_secs": 2**60}),
+        ("device-string", {"device": "d"}),
+        ("device-array", {"device": ["d", "phone"]}),
+        ("device-without-id", {"device": without(device, "id")}),
+        ("device-id-nul", {"device": {**device, "id": "a\0"}}),
         ("device-kind-unknown", {"device": {**device, "kind": "toaster"}}),
         ("device-kind-number", {"device": {**device, "kind": 3}}),
         ("device-kind-map", {"device": {**device, "kind": {"phone": None}}}),
         ("device-install-id", {"device": {**device, "install_id": "mine"}}),
-        ("subscription-array", {"subscriptions": [["ticket"]]}), ("subscription-no-domain", {"subscriptions": [{}]}),
+        ("subscription-array", {"subscriptions": [["ticket"]]}),
+        ("subscription-no-domain", {"subscriptions": [{}]}),
         ("subscription-priority", {"subscriptions": [{"domain": "ticket", "priority": "low"}]}),
         ("subscription-priority-number", {"subscriptions": [{"domain": "ticket", "priority": 1}]}),
         ("filter-list", {"subscriptions": [{"domain": "ticket", "filter": []}]}),
@@ -124,10 +164,16 @@ def bad_request():
     yield both("ack-missing", refused(None), {"type": "ack"})
     yield both("ack-number", refused(None), {"type": "ack", "cursor": 5})
     for name, more in [
-        ("batch-id-text", {"batch_id": "batch"}), ("batch-id-number", {"batch_id": 7}), ("batch-id-null", {"batch_id": None}),
-        ("entries-null", {"entries": None}), ("entries-map", {"entries": {}}), ("entries-string", {"entries": "e"}),
-        ("seq-negative", {"first_client_seq": -1}), ("seq-string", {"first_client_seq": "1"}),
-        ("atomic-number", {"atomic": 1}), ("predict-string", {"predict": "yes"}),
+        ("batch-id-text", {"batch_id": "batch"}),
+        ("batch-id-number", {"batch_id": 7}),
+        ("batch-id-null", {"batch_id": None}),
+        ("entries-null", {"entries": None}),
+        ("entries-map", {"entries": {}}),
+        ("entries-string", {"entries": "e"}),
+        ("seq-negative", {"first_client_seq": -1}),
+        ("seq-string", {"first_client_seq": "1"}),
+        ("atomic-number", {"atomic": 1}),
+        ("predict-string", {"predict": "yes"}),
     ]:
         yield both(f"sync-{name}", refused(2), {**SYNC, **more})
     yield both("sync-without-batch-id", refused(2), without(SYNC, "batch_id"))
@@ -149,30 +195,74 @@ def entry_faults():
         return {**ENTRY, "mobile_id": OTHER_ID, **more}
 
     in_data = {**named, "field": "a"}
-    for name, value in [("integer-too-large", 2**53), ("integer-too-small", -(2**53)), ("u64", 2**64 - 1),
-                        ("i64", -(2**63)), ("float-too-large", 2.0**53), ("nul", "a\0b"), ("nul-in-a-list", ["", {"k": "\0"}])]:
+    for name, value in [
+        ("integer-too-large", 2**53),
+        ("integer-too-small", -(2**53)),
+        ("u64", 2**64 - 1),
+        ("i64", -(2**63)),
+        ("float-too-large", 2.0**53),
+        ("nul", "a\0b"),
+        ("nul-in-a-list", ["", {"k": "\0"}]),
+    ]:
         yield entry(name, in_data, text(data(value)), pack(data(value)))
-    for name, value in [("nan", NAN), ("nan32", float32(float("nan"))), ("infinity", INFINITY), ("bin", b"abc"),
-                        ("bin-empty", b""), ("ext", Raw(b"\xd4\x05a")), ("ext-timestamp", TIMESTAMP),
-                        ("ext8", Raw(b"\xc7\x03\x05abc")), ("ext-empty", Raw(b"\xc7\x00\x05")), ("not-utf8", raw_str(b"\xff")),
-                        ("lone-surrogate", raw_str(b"\xed\xa0\x80")), ("nan-in-a-list", [1, {"x": [NAN]}])]:
+    for name, value in [
+        ("nan", NAN),
+        ("nan32", float32(float("nan"))),
+        ("infinity", INFINITY),
+        ("bin", b"abc"),
+        ("bin-empty", b""),
+        ("ext", Raw(b"\xd4\x05a")),
+        ("ext-timestamp", TIMESTAMP),
+        ("ext8", Raw(b"\xc7\x03\x05abc")),
+        ("ext-empty", Raw(b"\xc7\x00\x05")),
+        ("not-utf8", raw_str(b"\xff")),
+        ("lone-surrogate", raw_str(b"\xed\xa0\x80")),
+        ("nan-in-a-list", [1, {"x": [NAN]}]),
+    ]:
         yield entry(name, in_data, None, pack(data(value)))
-    for name, value in [("1e400", b"1e400"), ("many-digits", b"1" * 400), ("json-lone-surrogate", b'"\\ud800"'),
-                        ("json-low-surrogate", b'"x\\udc00y"'), ("json-surrogate-in-a-list", b'[1,{"k":"\\ud800"}]')]:
+    for name, value in [
+        ("1e400", b"1e400"),
+        ("many-digits", b"1" * 400),
+        ("json-lone-surrogate", b'"\\ud800"'),
+        ("json-low-surrogate", b'"x\\udc00y"'),
+        ("json-surrogate-in-a-list", b'[1,{"k":"\\ud800"}]'),
+    ]:
         yield entry(name, in_data, text(data(0)).replace(b'"a":0', b'"a":' + value), None)
-    yield entry("key-twice", named, text(data(0)).replace(b'"a":0', b'"a":0,"a":1'), pack(put(data=Pairs([("a", 0), ("a", 1)]))))
+    yield entry(
+        "key-twice",
+        named,
+        text(data(0)).replace(b'"a":0', b'"a":0,"a":1'),
+        pack(put(data=Pairs([("a", 0), ("a", 1)]))),
+    )
     yield entry("key-nul", named, text(put(data={"\0": 1})), pack(put(data={"\0": 1})))
     yield entry("key-integer", named, None, pack(put(data=Pairs([(1, 1)]))))
     yield entry("key-not-utf8", named, None, pack(put(data=Pairs([(raw_str(b"\xff"), 1)]))))
     yield entry("key-lone-surrogate", named, text(data(0)).replace(b'"a"', b'"\\ud800"'), None)
     twice = [*put().items(), ("version", 0)]
-    yield entry("field-twice", named, text(put()).replace(b'"version":0', b'"version":0,"version":0'), pack(Pairs(twice)))
+    yield entry(
+        "field-twice",
+        named,
+        text(put()).replace(b'"version":0', b'"version":0,"version":0'),
+        pack(Pairs(twice)),
+    )
     yield entry("unknown-field-nan", {**named, "field": "later"}, None, pack(put(later=NAN)))
     nothing = {"domain": None, "mobile_id": None, "field": None}
-    for name, value in [("null", None), ("number", 5), ("negative", -5), ("float", 1.5), ("true", True), ("string", "e"),
-                        ("list", [ENTRY])]:
+    for name, value in [
+        ("null", None),
+        ("number", 5),
+        ("negative", -5),
+        ("float", 1.5),
+        ("true", True),
+        ("string", "e"),
+        ("list", [ENTRY]),
+    ]:
         yield entry(f"is-{name}", nothing, text(value), pack(value))
-    for name, value in [("bin", b"e"), ("ext", Raw(b"\xd4\x05a")), ("nan", NAN), ("not-utf8", raw_str(b"\xff"))]:
+    for name, value in [
+        ("bin", b"e"),
+        ("ext", Raw(b"\xd4\x05a")),
+        ("nan", NAN),
+        ("not-utf8", raw_str(b"\xff")),
+    ]:
         yield entry(f"is-{name}", nothing, None, pack(value))
     yield entry("is-1e400", nothing, b"1e400", None)
     yield entry("is-empty", {**nothing, "field": "domain"}, b"{}", b"\x80")
@@ -180,26 +270,48 @@ def entry_faults():
 
 
 def entry_fields(named, put):
-    for field, names in [("domain", {"domain": None}), ("mobile_id", {"mobile_id": None}), ("version", {}), ("data", {})]:
+    for field, names in [
+        ("domain", {"domain": None}),
+        ("mobile_id", {"mobile_id": None}),
+        ("version", {}),
+        ("data", {}),
+    ]:
         outcome = {**named, **names, "field": field}
         value = without(put(), field)
         yield entry(f"{field}-missing", outcome, text(value), pack(value))
         value = put(**{field: None})
         yield entry(f"{field}-null", outcome, text(value), pack(value))
     for field, values in [
-        ("domain", [5, ["ticket"]]), ("mobile_id", [5, "not-a-uuid", ENTRY_ID + "0", ""]),
-        ("version", [-1, 1.5, "1", True, [0]]), ("data", [5, [], "title", True]), ("operation", ["create", 0, {"upsert": None}]),
-        ("delta", ["true", 1]), ("client_timestamp", ["yesterday", 1732183200, "2026-13-01T00:00:00Z", "2026-11-21"]),
-        ("priority", ["urgent", "LOW", 0, {"low": None}]), ("corrects", [-1, "7", 0.5]),
+        ("domain", [5, ["ticket"]]),
+        ("mobile_id", [5, "not-a-uuid", ENTRY_ID + "0", ""]),
+        ("version", [-1, 1.5, "1", True, [0]]),
+        ("data", [5, [], "title", True]),
+        ("operation", ["create", 0, {"upsert": None}]),
+        ("delta", ["true", 1]),
+        ("client_timestamp", ["yesterday", 1732183200, "2026-13-01T00:00:00Z", "2026-11-21"]),
+        ("priority", ["urgent", "LOW", 0, {"low": None}]),
+        ("corrects", [-1, "7", 0.5]),
     ]:
         for number, value in enumerate(values):
             wrong = put(**{field: value})
             outcome = {**named, "field": field, **({field: None} if field in named else {})}
             yield entry(f"{field}-wrong-{number}", outcome, text(wrong), pack(wrong))
-    yield entry("mobile_id-bin", {**named, "mobile_id": None, "field": "mobile_id"}, None, pack(put(mobile_id=bytes(16))))
-    yield entry("version-1e400", {**named, "field": "version"}, text(put()).replace(b'"version":0', b'"version":1e400'), None)
+    yield entry(
+        "mobile_id-bin",
+        {**named, "mobile_id": None, "field": "mobile_id"},
+        None,
+        pack(put(mobile_id=bytes(16))),
+    )
+    yield entry(
+        "version-1e400",
+        {**named, "field": "version"},
+        text(put()).replace(b'"version":0', b'"version":1e400'),
+        None,
+    )
     yield entry("version-too-large", {**named, "field": "version"}, None, pack(put(version=uint64(2**53))))
-    yield entry("domain-nul", {**named, "domain": None, "field": "domain"}, None, pack(put(domain=str32("tick\0et"))))
+    yield entry(
+        "domain-nul", {**named, "domain": None, "field": "domain"}, None, pack(put(domain=str32("tick\0et")))
+    )
     deleted = put(operation="delete", data="all")
     yield entry("delete-with-text", {**named, "field": "data"}, text(deleted), pack(deleted))
 
@@ -207,8 +319,10 @@ def entry_fields(named, put):
 def entry(name, fault, as_json, as_msgpack):
     """A batch of three, whose second is wrong."""
     batch = {**SYNC, "entries": ["MARK"]}
-    around = [None if part is None else good + comma + part + comma + good for part, good, comma in (
-        (as_json, text(ENTRY), b","), (as_msgpack, pack(ENTRY), b""))]
+    around = [
+        None if part is None else good + comma + part + comma + good
+        for part, good, comma in ((as_json, text(ENTRY), b","), (as_msgpack, pack(ENTRY), b""))
+    ]
     json = None if as_json is None else text(batch).replace(b'"MARK"', around[0])
     packed = None if as_msgpack is None else pack(batch).replace(b"\x91" + pack("MARK"), b"\x93" + around[1])
     return case(f"entry-{name}", {"outcome": "entry_fault", "entries": [None, fault, None]}, json, packed)

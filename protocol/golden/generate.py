@@ -50,7 +50,8 @@ def main():
     stray = present() - made.keys()
     if "--check" in sys.argv[1:]:
         wrong = [
-            path for path, content in made.items()
+            path
+            for path, content in made.items()
             if not (HERE / path).is_file() or (HERE / path).read_bytes() != content
         ]
         if wrong or stray:

@@ -3,6 +3,8 @@
 //! Every good frame is read to the same value from both encodings, the canonical ones are written
 //! byte for byte, every bad one is refused in the way the index says. See `golden/README.md`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its files has failed")]
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -166,7 +168,7 @@ fn o3_bad_messages_are_refused_as_the_index_says() {
                 ("undecodable", Err(DecodeError::Undecodable(_))) => {}
                 ("unknown_type", Err(DecodeError::UnknownType { id, .. }))
                 | ("bad_request", Err(DecodeError::BadRequest { id, .. })) => {
-                    assert_eq!(id, bad.id, "{what}")
+                    assert_eq!(id, bad.id, "{what}");
                 }
                 ("entry_fault", Ok(Frame::Client(ClientFrame::Sync(sync)))) => {
                     check_entries(&what, &bad, &sync.entries);
