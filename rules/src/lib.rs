@@ -5,5 +5,8 @@
 //! do any of these, and so the compiler holds the rule.
 
 pub mod domain;
+pub mod filter;
+pub mod plan;
+pub mod route;
 pub mod group;
 pub mod record;

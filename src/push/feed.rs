@@ -10,13 +10,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use synchub_rules::record::{Head, Scope, TenantNo};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::tail::{Tail, TailPage};
 use crate::bus::{Bus, BusEvent, BusReader, Update};
 use crate::observe::Metrics;
 use crate::registry::{Index, Outgoing, Subscriber};
 use crate::store::{Store, StoreError};
+use crate::tasks::Tasks;
 
 /// The feeds of this node, one for each tenant that has sessions here.
 #[derive(Debug, Clone)]
@@ -31,8 +31,7 @@ struct Shared {
     bus: Arc<dyn Bus>,
     tail_bytes: usize,
     metrics: Metrics,
-    tracker: TaskTracker,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Feeds {
@@ -42,11 +41,10 @@ impl Feeds {
         bus: Arc<dyn Bus>,
         tail_bytes: usize,
         metrics: Metrics,
-        tracker: TaskTracker,
-        stop: CancellationToken,
+        tasks: Tasks,
     ) -> Self {
         let open = tokio::sync::Mutex::default();
-        Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tracker, stop }) }
+        Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tasks }) }
     }
 
     /// The feed of a tenant, started if this is its first session here.
@@ -62,11 +60,11 @@ impl Feeds {
         let feed = Arc::new(Feed {
             epoch: place.epoch,
             state: Mutex::new(State::new(place.head, shared.tail_bytes)),
-            stop: shared.stop.child_token(),
+            stop: shared.tasks.finishing().child_token(),
             metrics: shared.metrics.clone(),
         });
         open.insert(tenant, Arc::clone(&feed));
-        shared.tracker.spawn(Arc::clone(&feed).run(reader));
+        shared.tasks.spawn(Arc::clone(&feed).run(reader, shared.tasks.failed().clone()));
         Ok(feed)
     }
 }
@@ -89,17 +87,19 @@ struct State {
 
 impl Feed {
     /// Follows the bus until the node stops.
-    async fn run(self: Arc<Self>, mut reader: Box<dyn BusReader>) {
+    async fn run(self: Arc<Self>, mut reader: Box<dyn BusReader>, failed: CancellationToken) {
+        // A feed that panics would leave its sessions waiting: it takes the node down instead.
+        let guard = failed.drop_guard();
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return drop(guard.disarm()),
                 event = reader.next() => event,
             };
             match event {
                 BusEvent::Update(update) => self.apply(&update),
                 BusEvent::Gap => self.lose(),
-                BusEvent::Closed => return self.lose(),
+                BusEvent::Closed => return drop(guard.disarm()),
             }
         }
     }

@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use synchub_protocol::server::{CaughtUp, Change, ChangeOperation, Position, Snapshot, SnapshotRecord};
 use synchub_protocol::{Encoding, ServerFrame, Timestamp};
 use synchub_rules::filter::Filters;
-use synchub_rules::record::{DomainNo, Head, Record, RowKind, Scope};
-use synchub_rules::route::{self, Delivery};
+use synchub_rules::record::{DomainNo, Head, History, Record, RecordNo, RowKind, Scope};
+use synchub_rules::route;
 use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
@@ -227,6 +227,76 @@ async fn failed<E: fmt::Display>(error: &E) -> Page {
     tracing::warn!(%error, "a page could not be read; trying again");
     tokio::time::sleep(RETRY).await;
     Page::Failed
+}
+
+/// The records of a page that are not in view: how they stood before has to be found (C5). Each with the
+/// version before its first row in the page.
+fn unseen(rows: &[&PageRow], page: &LogPage, view: &View) -> Vec<(RecordNo, u64)> {
+    let mut wanted: HashMap<RecordNo, u64> = HashMap::new();
+    for row in rows.iter().filter(|row| !view.shows(page.records.get(&row.record))) {
+        let before = row.version.saturating_sub(1);
+        let since = wanted.entry(row.record).or_insert(before);
+        *since = before.min(*since);
+    }
+    wanted.into_iter().collect()
+}
+
+/// What a page says to the session: each record once, at the first of its rows, as it stands now (C5).
+fn changes(
+    rows: &[&PageRow],
+    page: &LogPage,
+    histories: &HashMap<RecordNo, History>,
+    view: &View,
+) -> Vec<Change> {
+    let mut versions: HashMap<RecordNo, Vec<u64>> = HashMap::new();
+    for row in rows {
+        versions.entry(row.record).or_default().push(row.version);
+    }
+    let first_rows = rows.iter().filter_map(|row| Some((row, versions.remove(&row.record)?)));
+    first_rows.filter_map(|(row, versions)| change(row, &versions, page, histories, view)).collect()
+}
+
+fn change(
+    row: &PageRow,
+    versions: &[u64],
+    page: &LogPage,
+    histories: &HashMap<RecordNo, History>,
+    view: &View,
+) -> Option<Change> {
+    let standing = page.records.get(&row.record)?;
+    let (record, operation) = if view.shows(Some(standing)) {
+        let created = standing.version == versions[0] && row.kind == RowKind::Create;
+        (standing, if created { ChangeOperation::Create } else { ChangeOperation::Update })
+    } else {
+        // The history was read after the page: what it says of the record is as new or newer.
+        let history = histories.get(&row.record)?;
+        let filters = view.filters.get(&row.domain)?;
+        let was_seen = route::was_in_view(history, versions, &view.scopes, filters);
+        let gone = if history.record.deleted { ChangeOperation::Delete } else { ChangeOperation::Remove };
+        was_seen.then_some((&history.record, gone))?
+    };
+    let upsert = matches!(operation, ChangeOperation::Create | ChangeOperation::Update);
+    Some(Change {
+        domain: view.names.get(&row.domain)?.to_string(),
+        operation,
+        mobile_id: record.key,
+        version: record.version,
+        data: upsert.then(|| Arc::clone(&record.data)),
+        changed: None,
+        priority: record.priority,
+        origin: (*row.origin).clone(),
+        server_timestamp: Timestamp(record.time_us),
+    })
+}
+
+impl View {
+    fn shows(&self, record: Option<&Record>) -> bool {
+        record.and_then(Record::view).is_some_and(|view| {
+            let domain = record.map(|record| record.domain);
+            let filters = domain.and_then(|domain| self.filters.get(&domain));
+            filters.is_some_and(|filters| route::in_view(&view, &self.scopes, filters))
+        })
+    }
 }
 
 /// Cuts records into parts whose frames stay within `limit`; a single larger record goes alone.

@@ -139,6 +139,7 @@ fn cover_hash(domain: &Domain, filters: &Filters, reach: Reach) -> CoverHash {
     hash.update(filters.canonical().as_bytes());
     let hash: [u8; 32] = hash.finalize().into();
     let mut cover = CoverHash::default();
-    cover.copy_from_slice(&hash[..cover.len()]);
+    let length = cover.len();
+    cover.copy_from_slice(&hash[..length]);
     cover
 }

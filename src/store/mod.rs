@@ -4,6 +4,8 @@
 //! store moves plain data: it never looks into a body and decides nothing about sync. A group commit
 //! hands what it read to the plan that the caller gave and writes what comes back.
 
+pub mod sqlite;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -69,7 +71,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<serde_json::Value>, StoreError>;
 
     /// Log rows of a tenant after a place, for people.
-    async fn find_log(&self, tenant: &str, after: u64, limit: u32) -> Result<Vec<serde_json::Value>, StoreError>;
+    async fn find_log(
+        &self,
+        tenant: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
 
     /// The key that authenticates cursors; made with the store, the same for its whole life.
     fn cursor_key(&self) -> [u8; 32];

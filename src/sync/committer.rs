@@ -161,12 +161,12 @@ impl Committer {
         tenant: TenantNo,
         group: Arc<Vec<Submission>>,
     ) -> Result<Vec<Decision>, CommitError> {
-        let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum());
+        let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let reads = plan::reads(&group);
         let started = self.clock.now_us();
         let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
-        self.metrics.observe_commit(batches, entries, self.clock.now_us() - started);
+        self.metrics.commit(batches, entries, self.clock.now_us() - started);
         Ok(self.announce(tenant, committed))
     }
 

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use synchub_rules::group::{Decision, Submission};
 use synchub_rules::record::TenantNo;
 use tokio::sync::oneshot;
-use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::clock::SharedClock;
 use crate::config::CommitSettings;
 use crate::observe::Metrics;
 use crate::store::Store;
+use crate::tasks::Tasks;
 
 pub use outcome::sync_result;
 
@@ -51,11 +51,11 @@ impl Engine {
         clock: SharedClock,
         settings: &CommitSettings,
         metrics: Metrics,
-        tracker: &TaskTracker,
+        tasks: &Tasks,
     ) -> Self {
         let queue = Arc::new(committer::Queue::new(settings));
         let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
-        tracker.spawn(committer.run());
+        tasks.spawn_vital(committer.run());
         Self { queue }
     }
 

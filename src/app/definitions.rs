@@ -1,0 +1,47 @@
+//! The domain definitions of a node: those built in, and what `domains_dir` adds or replaces.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use synchub_rules::domain::Catalog;
+
+use crate::config::Settings;
+
+/// Reads all definitions. `NAME.toml` is for everyone, `TENANT/NAME.toml` for one tenant.
+pub fn definitions(settings: &Settings) -> anyhow::Result<Catalog> {
+    let builtin = Catalog::builtin();
+    let Some(folder) = &settings.domains_dir else { return Ok(builtin) };
+    let mut files = Vec::new();
+    for (name, path) in entries(folder)? {
+        if path.is_dir() {
+            for (inner, path) in entries(&path)? {
+                files.push(read(format!("{name}/{inner}"), &path)?);
+            }
+        } else {
+            files.push(read(name, &path)?);
+        }
+    }
+    Ok(builtin.load(files)?)
+}
+
+/// The visible entries of a folder, in the order of their names.
+fn entries(folder: &Path) -> anyhow::Result<Vec<(String, std::path::PathBuf)>> {
+    let listed = fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let mut entries = Vec::new();
+    for entry in listed {
+        let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_definition = entry.path().is_dir() || name.ends_with(".toml");
+        if !name.starts_with('.') && is_definition {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn read(name: String, path: &Path) -> anyhow::Result<(String, String)> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((name, text))
+}

@@ -1,0 +1,165 @@
+//! The node as a whole: the only place that names concrete back ends.
+//!
+//! [`Node::start`] opens the store, wires the parts and listens; [`Node::stop`] goes in two stages, first
+//! the devices, then the workers (invariant 12).
+
+mod definitions;
+mod open;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::Semaphore;
+
+use crate::auth::Verifier;
+use crate::bus::Bus;
+use crate::bus::local::LocalBus;
+use crate::catalog::Catalog;
+use crate::clock::SharedClock;
+use crate::config::Settings;
+use crate::devices::{Acks, Registrar};
+use crate::entropy::SharedEntropy;
+use crate::http;
+use crate::lifecycle;
+use crate::observe::Metrics;
+use crate::push::Feeds;
+use crate::registry::{Command, Devices};
+use crate::session::{CursorKey, Deps};
+use crate::store::Store;
+use crate::sync::Engine;
+use crate::tasks::Tasks;
+
+pub use definitions::definitions;
+pub use open::{migrate, open_store};
+
+/// How many sessions are told to go each second at least, however long the drain may take.
+const DRAIN_RATE: usize = 200;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    deps: Arc<Deps>,
+    tasks: Tasks,
+    address: SocketAddr,
+}
+
+/// Runs a node until a signal or a fault ends it.
+pub async fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntropy) -> anyhow::Result<()> {
+    let node = Node::start(settings, clock, entropy).await?;
+    tracing::info!(address = %node.address(), "listening");
+    let failed = tokio::select! {
+        () = lifecycle::first_signal() => false,
+        () = node.tasks.failed().cancelled() => true,
+    };
+    tokio::select! {
+        () = node.stop() => {}
+        () = lifecycle::second_signal() => tracing::warn!("a second signal: stopping at once"),
+    }
+    anyhow::ensure!(!failed, "a part of the hub died; the log above says which. Start it again.");
+    Ok(())
+}
+
+impl Node {
+    /// Opens everything and listens.
+    pub async fn start(settings: Settings, clock: SharedClock, entropy: SharedEntropy) -> anyhow::Result<Self> {
+        let definitions = definitions(&settings)?;
+        let verifier = Verifier::new(&settings.auth)?;
+        let store = open_store(&settings, &entropy).await?;
+        let listener = http::bind(settings.listen)
+            .with_context(|| format!("cannot listen on {}; is a hub running there already?", settings.listen))?;
+        let address = listener.local_addr()?;
+        let (tasks, metrics) = (Tasks::default(), Metrics::new());
+        let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
+        let catalog = Catalog::open(&definitions, store.as_ref()).await?;
+        let engine = Engine::start(
+            Arc::clone(&store),
+            Arc::clone(&bus),
+            Arc::clone(&clock),
+            &settings.commit,
+            metrics.clone(),
+            &tasks,
+        );
+        let tail_bytes = settings.feed.tail_bytes;
+        let deps = Arc::new(Deps {
+            feeds: Feeds::new(Arc::clone(&store), bus, tail_bytes, metrics.clone(), tasks.clone()),
+            devices: Devices::default(),
+            registrar: Registrar::start(Arc::clone(&store), &tasks),
+            acks: Acks::default(),
+            cursors: CursorKey::new(&store.cursor_key()),
+            permits: Semaphore::new(settings.catch_up.permits),
+            sessions: AtomicU64::new(1),
+            store,
+            engine,
+            catalog,
+            verifier,
+            settings,
+            clock,
+            entropy,
+            metrics,
+        });
+        let flush = deps.acks.clone().run(
+            Arc::clone(&deps.store),
+            deps.settings.ack_flush(),
+            tasks.finishing().clone(),
+        );
+        tasks.spawn_vital(flush);
+        let router = http::router(http::State { deps: Arc::clone(&deps), tasks: tasks.clone() });
+        let most = deps.settings.limits.max_connections;
+        tasks.spawn(http::serve(listener, router, most, tasks.clone()));
+        Ok(Self { deps, tasks, address })
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the node's sessions share, for tests and tools in the same process.
+    pub fn deps(&self) -> &Arc<Deps> {
+        &self.deps
+    }
+
+    /// Stops: accepts nothing more, tells the devices when to come back, finishes what is being
+    /// committed, closes the store.
+    pub async fn stop(&self) {
+        self.tasks.stopping().cancel();
+        self.drain().await;
+        self.deps.engine.close();
+        self.tasks.finishing().cancel();
+        let finish = self.deps.settings.drain.finish();
+        if tokio::time::timeout(finish, self.tasks.join()).await.is_err() {
+            tracing::warn!("some connections did not end in time; closing the store under them");
+        }
+        self.deps.store.close().await;
+        tracing::info!("stopped");
+    }
+
+    /// Tells every session to go, evenly over the drain time, and waits until they are gone.
+    async fn drain(&self) {
+        let drain = &self.deps.settings.drain;
+        let mailboxes = self.deps.devices.mailboxes();
+        let pace = drain.pace().min(Duration::from_secs((mailboxes.len() / DRAIN_RATE) as u64));
+        let pause = pace.checked_div(u32::try_from(mailboxes.len()).unwrap_or(u32::MAX)).unwrap_or_default();
+        if !mailboxes.is_empty() {
+            tracing::info!(sessions = mailboxes.len(), seconds = pace.as_secs(), "telling devices to come back later");
+        }
+        for mailbox in &mailboxes {
+            let reconnect_after_ms = self.deps.entropy.below(drain.reconnect_ms + 1);
+            mailbox.command(Command::GoAway { reconnect_after_ms });
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        let gone = async {
+            while !self.deps.devices.mailboxes().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(drain.finish(), gone).await.is_err() {
+            tracing::warn!("some sessions did not end in time");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Opens the store that the settings name.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::config::Settings;
+use crate::entropy::SharedEntropy;
+use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// Opens the store, made and migrated where needed.
+pub async fn open_store(settings: &Settings, entropy: &SharedEntropy) -> anyhow::Result<Arc<dyn Store>> {
+    let path = settings.store_path()?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let mut cursor_key = [0; 32];
+    entropy.fill(&mut cursor_key);
+    Ok(Arc::new(SqliteStore::open(&path, SqliteOptions::default(), cursor_key).await?))
+}
+
+/// Brings the store's tables to this version.
+pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    Ok(crate::store::sqlite::migrate(&settings.store_path()?).await?)
+}

@@ -1,0 +1,146 @@
+//! What can be written on the command line. The comments here are the help texts.
+
+#![expect(clippy::doc_markdown, reason = "help texts are shown as they stand, without Markdown")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
+
+use crate::auth::Role;
+
+/// A real-time sync hub for mobile apps that must work offline
+#[derive(Debug, Parser)]
+#[command(name = "synchub", version, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the hub
+    Serve(ServeArgs),
+    /// Print a token that this hub accepts
+    Token(TokenArgs),
+    /// Print the settings that are in effect, with secrets masked
+    CheckConfig(ConfigArgs),
+    /// Bring the store's tables up to this version, and stop
+    Migrate(ConfigArgs),
+    /// Look into the store; prints one JSON object a line
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ConfigArgs {
+    /// Configuration file, TOML [env: SYNCHUB_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Folder with the database and the development key [default: ./synchub-data] [env: SYNCHUB_DATA_DIR]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) data_dir: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Address and port to listen on [default: 127.0.0.1:8480] [env: SYNCHUB_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// Without a configured key: make one, keep it in the data folder, and print a token to try
+    #[arg(long)]
+    pub(super) dev: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Tenant that the token is for
+    #[arg(long)]
+    pub(super) tenant: String,
+    /// User that the token is for
+    #[arg(long)]
+    pub(super) user: String,
+    /// What the token allows: device, publisher or operator
+    #[arg(long)]
+    pub(super) role: Role,
+    /// Bind the token to this device
+    #[arg(long)]
+    pub(super) device: Option<String>,
+    /// Unit that the user belongs to
+    #[arg(long)]
+    pub(super) unit: Option<String>,
+    /// Units that a publisher may write, with commas between; all if absent
+    #[arg(long, value_delimiter = ',')]
+    pub(super) units: Option<Vec<String>>,
+    /// Domains that a publisher may write, with commas between; all if absent
+    #[arg(long, value_delimiter = ',')]
+    pub(super) domains: Option<Vec<String>>,
+    /// How long the token is good, such as 90s, 1h or 30d
+    #[arg(long, default_value = "1h", value_parser = time_to_live)]
+    pub(super) ttl: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(subcommand)]
+    pub(super) what: Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Show {
+    /// One record as it stands
+    Record {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant that the record belongs to
+        #[arg(long)]
+        tenant: String,
+        /// Domain of the record, such as ticket
+        #[arg(long)]
+        domain: String,
+        /// The record's mobile_id, a UUID
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// Devices, with the places they acknowledged
+    Device {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant that the devices belong to
+        #[arg(long)]
+        tenant: String,
+        /// Only this user's
+        #[arg(long)]
+        user: Option<String>,
+        /// Only devices with this id
+        #[arg(long)]
+        device: Option<String>,
+    },
+    /// A part of a tenant's log
+    Log {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant whose log it is
+        #[arg(long)]
+        tenant: String,
+        /// Begin after this number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// How many rows at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
+}
+
+fn time_to_live(text: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and a unit, such as 90s, 1h or 30d"))?;
+    if ttl < Duration::from_secs(1) {
+        return Err("a token must be good for a second at least".to_owned());
+    }
+    Ok(ttl)
+}

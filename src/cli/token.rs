@@ -1,0 +1,35 @@
+//! `synchub token`: prints a token, and nothing else on standard output.
+
+use super::args::TokenArgs;
+use super::outcome::Failure;
+use super::{Surroundings, settings_with_warnings};
+use crate::auth::{DEV_KEY_FILE, Grant, Signer, load_dev_key};
+use crate::config::Settings;
+
+pub(super) fn run(args: TokenArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
+    let mut settings = settings_with_warnings(&args.config, surroundings)?;
+    if settings.auth.hs256_secret.is_none() {
+        settings.auth.hs256_secret = load_dev_key(&settings.data_dir).map_err(anyhow::Error::msg)?;
+    }
+    let signer = Signer::new(&settings.auth).map_err(|_| no_key(&settings))?;
+    let grant = Grant {
+        tenant: args.tenant,
+        user: args.user,
+        role: args.role,
+        unit: args.unit,
+        device: args.device,
+        units: args.units,
+        domains: args.domains,
+        ttl_secs: args.ttl.as_secs(),
+    };
+    let token = signer.sign(&grant, surroundings.clock.now_us()).map_err(|error| Failure::usage(&error))?;
+    Ok(writeln!(surroundings.out, "{token}")?)
+}
+
+fn no_key(settings: &Settings) -> Failure {
+    Failure::Usage(format!(
+        "there is no key to sign with: set SYNCHUB_AUTH_HS256_SECRET or `auth.hs256_secret` to the hub's key, \
+         or start `synchub serve --dev` once, which makes {}",
+        settings.data_dir.join(DEV_KEY_FILE).display()
+    ))
+}

@@ -1,0 +1,191 @@
+//! What a type cannot say about a setting: its range, and how settings fit together.
+
+use std::ops::RangeInclusive;
+
+use super::settings::Settings;
+
+/// A value that no hub can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfRange {
+    /// Too small or too large.
+    #[error("`{key}` is {value}: it must be from {least} to {most}")]
+    Range {
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least it may be.
+        least: u64,
+        /// The most it may be.
+        most: u64,
+    },
+    /// Larger than another setting that bounds it.
+    #[error("`{key}` is {value}, more than `{bound}`, which is {limit}: lower the one or raise the other")]
+    Above {
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        value: usize,
+        /// The setting that bounds it.
+        bound: &'static str,
+        /// What that one is.
+        limit: usize,
+    },
+    /// A text that must not be empty.
+    #[error("`{key}` is empty: give it a value or leave it out")]
+    Empty {
+        /// The setting.
+        key: &'static str,
+    },
+    /// A filter of log lines that means something else than it seems.
+    #[error(
+        "`log.level` has `{part}`: each part must be a level (error, warn, info, debug, trace, off) or `module=level`"
+    )]
+    LogLevel {
+        /// What is wrong.
+        part: String,
+    },
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// Whether the hub can run with `settings`.
+pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
+    ranges(settings).into_iter().try_for_each(|(key, value, range)| in_range(key, value, range))?;
+    let limits = &settings.limits;
+    not_above(
+        ("limits.max_entry_bytes", limits.max_entry_bytes),
+        ("limits.max_frame_bytes", limits.max_frame_bytes),
+    )?;
+    not_above(
+        ("limits.recommended_batch", limits.recommended_batch),
+        ("limits.max_batch_entries", limits.max_batch_entries),
+    )?;
+    let auth = &settings.auth;
+    not_empty("auth.hs256_secret", auth.hs256_secret.as_ref().map(super::Secret::expose))?;
+    not_empty("auth.issuer", auth.issuer.as_deref())?;
+    not_empty("auth.audience", auth.audience.as_deref())?;
+    not_empty("data_dir", settings.data_dir.to_str())?;
+    log_level(&settings.log.level)
+}
+
+fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
+    let (limits, feed, pages) = (&settings.limits, &settings.feed, &settings.catch_up);
+    let (commit, drain) = (&settings.commit, &settings.drain);
+    vec![
+        ("ack_flush_secs", settings.ack_flush_secs, 1..=3600),
+        ("auth.leeway_secs", settings.auth.leeway_secs, 0..=300),
+        ("limits.max_frame_bytes", limits.max_frame_bytes as u64, 16 * 1024..=256 * MIB),
+        ("limits.max_entry_bytes", limits.max_entry_bytes as u64, 1024..=64 * MIB),
+        ("limits.max_batch_entries", limits.max_batch_entries as u64, 1..=100_000),
+        ("limits.max_in_flight", limits.max_in_flight as u64, 1..=1000),
+        ("limits.recommended_batch", limits.recommended_batch as u64, 1..=100_000),
+        ("limits.max_connections", limits.max_connections as u64, 1..=10_000_000),
+        ("limits.hello_timeout_secs", limits.hello_timeout_secs, 1..=300),
+        ("limits.heartbeat_secs", limits.heartbeat_secs, 10..=300),
+        ("limits.max_subscriptions", limits.max_subscriptions as u64, 1..=64),
+        ("feed.lane_bytes", feed.lane_bytes as u64, 4096..=256 * MIB),
+        ("feed.position_ms", feed.position_ms, 1..=1000),
+        ("feed.idle_position_secs", feed.idle_position_secs, 1..=60),
+        ("catch_up.page_rows", pages.page_rows as u64, 1..=100_000),
+        ("catch_up.page_bytes", pages.page_bytes as u64, 1024..=64 * MIB),
+        ("catch_up.permits", pages.permits as u64, 1..=10_000),
+        ("commit.group_batches", commit.group_batches as u64, 1..=100_000),
+        ("commit.group_entries", commit.group_entries as u64, 1..=1_000_000),
+        ("drain.secs", drain.secs, 0..=3600),
+        ("drain.reconnect_ms", drain.reconnect_ms, 0..=3_600_000),
+        ("drain.finish_secs", drain.finish_secs, 0..=3600),
+    ]
+}
+
+fn in_range(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<(), OutOfRange> {
+    let (least, most) = range.into_inner();
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(OutOfRange::Range { key, value, least, most })
+}
+
+fn not_above(
+    (key, value): (&'static str, usize),
+    (bound, limit): (&'static str, usize),
+) -> Result<(), OutOfRange> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(OutOfRange::Above { key, value, bound, limit })
+}
+
+fn not_empty(key: &'static str, text: Option<&str>) -> Result<(), OutOfRange> {
+    if text == Some("") { Err(OutOfRange::Empty { key }) } else { Ok(()) }
+}
+
+/// A lone word that is no level would be taken for a module's name and silence all others.
+fn log_level(filter: &str) -> Result<(), OutOfRange> {
+    let is_level = |text: &str| text == "off" || text.parse::<tracing::Level>().is_ok();
+    for part in filter.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if !is_level(level) {
+            return Err(OutOfRange::LogLevel { part: part.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LimitSettings, Secret};
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(check(&Settings::default()), Ok(()));
+    }
+
+    #[test]
+    fn each_range_ends_where_it_says() {
+        assert_eq!(in_range("feed.position_ms", 1000, 1..=1000), Ok(()));
+        assert!(in_range("feed.position_ms", 1001, 1..=1000).is_err());
+        assert!(in_range("feed.position_ms", 0, 1..=1000).is_err());
+    }
+
+    #[test]
+    fn c2_a_position_cannot_be_later_than_promised() {
+        let mut settings = Settings::default();
+        settings.feed.position_ms = 1001;
+        assert!(matches!(check(&settings), Err(OutOfRange::Range { key: "feed.position_ms", .. })));
+        settings.feed.position_ms = 1000;
+        settings.feed.idle_position_secs = 61;
+        assert!(matches!(check(&settings), Err(OutOfRange::Range { key: "feed.idle_position_secs", .. })));
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_together_are_named_both() {
+        let limits = LimitSettings { max_entry_bytes: 2 * 1024 * 1024, ..LimitSettings::default() };
+        let text = check(&Settings { limits, ..Settings::default() }).unwrap_err().to_string();
+        assert!(
+            text.contains("`limits.max_entry_bytes`") && text.contains("`limits.max_frame_bytes`"),
+            "{text}"
+        );
+        let limits = LimitSettings { recommended_batch: 1001, ..LimitSettings::default() };
+        assert!(check(&Settings { limits, ..Settings::default() }).is_err());
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        let mut settings = Settings::default();
+        settings.auth.hs256_secret = Some(Secret::new(""));
+        assert_eq!(check(&settings), Err(OutOfRange::Empty { key: "auth.hs256_secret" }));
+    }
+
+    #[test]
+    fn a_log_level_is_a_level_or_module_and_level() {
+        for good in ["info", "off", "warn,synchub::session=debug", "TRACE"] {
+            assert!(tracing_subscriber::EnvFilter::try_new(good).is_ok(), "{good}");
+            assert_eq!(log_level(good), Ok(()), "{good}");
+        }
+        for bad in ["verbose", "", "info,", "synchub", "synchub=", "info,hyper=loud", "info, debug"] {
+            assert!(log_level(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Settings: what there is, where it comes from, and what is wrong with it.
+//!
+//! A file is overridden by the environment, the environment by flags. Nothing here reads the
+//! process's environment or arguments by itself, opens a socket, or makes a folder.
+
+mod check;
+mod load;
+mod names;
+mod render;
+mod secret;
+mod settings;
+mod store_url;
+#[cfg(test)]
+mod tests;
+
+pub use check::OutOfRange;
+pub use load::{ConfigError, Loaded, Sources, load};
+pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use secret::Secret;
+pub use settings::{
+    AuthSettings, BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings,
+    FeedSettings, LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
+};
+pub use store_url::StoreUrlError;

@@ -1,0 +1,95 @@
+//! Every setting's two names: its key in the file and its variable in the environment.
+//!
+//! The table is written out because no rule can tell `data_dir` from `data.dir` in a variable.
+
+/// One setting's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingName {
+    /// The key in the file, with its section: `limits.max_frame_bytes`.
+    pub key: &'static str,
+    /// The environment variable: `SYNCHUB_LIMITS_MAX_FRAME_BYTES`.
+    pub variable: &'static str,
+}
+
+/// The variable that names the file itself, as `--config` does.
+pub const CONFIG_VARIABLE: &str = "SYNCHUB_CONFIG";
+
+/// What every variable begins with.
+pub(super) const PREFIX: &str = "SYNCHUB_";
+
+const fn name(key: &'static str, variable: &'static str) -> SettingName {
+    SettingName { key, variable }
+}
+
+/// All settings, in the order of the reference page.
+pub const NAMES: [SettingName; 37] = [
+    name("listen", "SYNCHUB_LISTEN"),
+    name("data_dir", "SYNCHUB_DATA_DIR"),
+    name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
+    name("ack_flush_secs", "SYNCHUB_ACK_FLUSH_SECS"),
+    name("store.url", "SYNCHUB_STORE_URL"),
+    name("bus.url", "SYNCHUB_BUS_URL"),
+    name("auth.hs256_secret", "SYNCHUB_AUTH_HS256_SECRET"),
+    name("auth.issuer", "SYNCHUB_AUTH_ISSUER"),
+    name("auth.audience", "SYNCHUB_AUTH_AUDIENCE"),
+    name("auth.leeway_secs", "SYNCHUB_AUTH_LEEWAY_SECS"),
+    name("limits.max_frame_bytes", "SYNCHUB_LIMITS_MAX_FRAME_BYTES"),
+    name("limits.max_entry_bytes", "SYNCHUB_LIMITS_MAX_ENTRY_BYTES"),
+    name("limits.max_batch_entries", "SYNCHUB_LIMITS_MAX_BATCH_ENTRIES"),
+    name("limits.max_in_flight", "SYNCHUB_LIMITS_MAX_IN_FLIGHT"),
+    name("limits.recommended_batch", "SYNCHUB_LIMITS_RECOMMENDED_BATCH"),
+    name("limits.max_connections", "SYNCHUB_LIMITS_MAX_CONNECTIONS"),
+    name("limits.hello_timeout_secs", "SYNCHUB_LIMITS_HELLO_TIMEOUT_SECS"),
+    name("limits.heartbeat_secs", "SYNCHUB_LIMITS_HEARTBEAT_SECS"),
+    name("limits.max_subscriptions", "SYNCHUB_LIMITS_MAX_SUBSCRIPTIONS"),
+    name("feed.tail_bytes", "SYNCHUB_FEED_TAIL_BYTES"),
+    name("feed.lane_bytes", "SYNCHUB_FEED_LANE_BYTES"),
+    name("feed.position_ms", "SYNCHUB_FEED_POSITION_MS"),
+    name("feed.idle_position_secs", "SYNCHUB_FEED_IDLE_POSITION_SECS"),
+    name("catch_up.page_rows", "SYNCHUB_CATCH_UP_PAGE_ROWS"),
+    name("catch_up.page_bytes", "SYNCHUB_CATCH_UP_PAGE_BYTES"),
+    name("catch_up.permits", "SYNCHUB_CATCH_UP_PERMITS"),
+    name("commit.group_batches", "SYNCHUB_COMMIT_GROUP_BATCHES"),
+    name("commit.group_entries", "SYNCHUB_COMMIT_GROUP_ENTRIES"),
+    name("drain.secs", "SYNCHUB_DRAIN_SECS"),
+    name("drain.reconnect_ms", "SYNCHUB_DRAIN_RECONNECT_MS"),
+    name("drain.finish_secs", "SYNCHUB_DRAIN_FINISH_SECS"),
+    name("log.format", "SYNCHUB_LOG_FORMAT"),
+    name("log.level", "SYNCHUB_LOG_LEVEL"),
+    name("device_priority.desktop", "SYNCHUB_DEVICE_PRIORITY_DESKTOP"),
+    name("device_priority.laptop", "SYNCHUB_DEVICE_PRIORITY_LAPTOP"),
+    name("device_priority.tablet", "SYNCHUB_DEVICE_PRIORITY_TABLET"),
+    name("device_priority.phone", "SYNCHUB_DEVICE_PRIORITY_PHONE"),
+];
+
+/// The key of a variable.
+pub(super) fn key_of(variable: &str) -> Option<&'static str> {
+    NAMES.iter().find(|known| known.variable == variable).map(|known| known.key)
+}
+
+/// Whether `key` is a setting.
+pub(super) fn is_setting(key: &str) -> bool {
+    NAMES.iter().any(|known| known.key == key)
+}
+
+/// Whether `key` is a section of settings.
+pub(super) fn is_section(key: &str) -> bool {
+    NAMES.iter().any(|known| section(known.key) == Some(key))
+}
+
+/// The keys that stand beside `key`, for an error that says what would be right.
+pub(super) fn neighbours(key: &str) -> String {
+    let wanted = section(key).filter(|name| is_section(name));
+    let beside = NAMES.iter().map(|known| known.key).filter(|known| section(known) == wanted);
+    let mut names: Vec<_> = beside.map(|known| format!("`{known}`")).collect();
+    if wanted.is_none() {
+        let mut sections: Vec<_> = NAMES.iter().filter_map(|known| section(known.key)).collect();
+        sections.dedup();
+        names.extend(sections.iter().map(|name| format!("`[{name}]`")));
+    }
+    names.join(", ")
+}
+
+fn section(key: &str) -> Option<&str> {
+    key.split_once('.').map(|(section, _)| section)
+}

@@ -1,0 +1,34 @@
+//! Every route of the hub in one list, and the loop that accepts connections.
+
+mod accept;
+mod health;
+mod upgrade;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::session::Deps;
+use crate::tasks::Tasks;
+
+pub use accept::{bind, serve};
+
+/// What every endpoint may use.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The node.
+    pub deps: Arc<Deps>,
+    /// Sessions run on it.
+    pub tasks: Tasks,
+}
+
+/// All routes.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/ws", get(upgrade::handler))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .with_state(state)
+}

@@ -1,0 +1,67 @@
+//! The group commit: read what the plan needs, plan, write what comes back, all in one transaction
+//! (invariants 1 and 3). It decides nothing; what it checks is that the log goes on where it ended.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use synchub_rules::group::{Loaded, Plan, Writes};
+use synchub_rules::record::Head;
+
+use super::fault::Fault;
+use super::writer::Writer;
+use super::{load, write};
+use crate::store::{Committed, Group, PlanFn};
+
+pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fault> {
+    fail::fail_point!("store::commit", |error| Err(injected(error.as_deref())));
+    let Group { tenant, reads, plan } = group;
+    let identity = writer.identity;
+    let next_record = writer.next_record;
+    let transaction = writer.begin()?;
+    fail::fail_point!("store::after_begin");
+    let loaded = load::load(&transaction, tenant, &reads, next_record)?;
+    let before = loaded.head;
+    fail::fail_point!("store::after_load");
+    let Plan { decisions, writes } = run_plan(plan, Loaded { epoch: identity.epoch, ..loaded })?;
+    fail::fail_point!("store::after_plan");
+    check_log(before, &writes)?;
+    write::write(&transaction, tenant, &writes)?;
+    fail::fail_point!("store::before_commit");
+    transaction.commit()?;
+    fail::fail_point!("store::after_commit");
+    let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
+    writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
+    Ok(Committed { decisions, rows: writes.rows, epoch: identity.epoch, head: writes.head })
+}
+
+fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
+    catch_unwind(AssertUnwindSafe(|| plan(loaded)))
+        .map_err(|panic| Fault::Mismatch(format!("the plan of the group panicked: {}", panic_text(&*panic))))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// Places and times rise strictly from the head on, and the new head is the last row (T1).
+fn check_log(before: Head, writes: &Writes) -> Result<(), Fault> {
+    let mut last = before;
+    for row in &writes.rows {
+        if row.seq <= last.seq || row.time_us <= last.time_us {
+            return Err(Fault::Mismatch(format!("log row {} does not follow row {}", row.seq, last.seq)));
+        }
+        last = Head { seq: row.seq, time_us: row.time_us };
+    }
+    if writes.head == last {
+        return Ok(());
+    }
+    Err(Fault::Mismatch(format!("the log ends at {}, not at {}", last.seq, writes.head.seq)))
+}
+
+#[cfg(feature = "fail-points")]
+fn injected(error: Option<&str>) -> Fault {
+    match error {
+        Some("unavailable") => Fault::Stopped("a fail point says so"),
+        _ => Fault::Mismatch("a fail point says so".to_owned()),
+    }
+}

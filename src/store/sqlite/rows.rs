@@ -1,0 +1,155 @@
+//! Rows that the writer and the readers both read: one SQL text and one conversion for each, whichever
+//! library runs it.
+
+use std::sync::Arc;
+
+use synchub_rules::record::{HISTORY_LIMIT, History, PastChange, Record, RowKind, Scope};
+
+use super::codec::{self, Unreadable};
+
+macro_rules! record_columns {
+    () => {
+        "rid, domain, key, unit, owner, scope, version, seq, time_us, flags, deleted, writes, data"
+    };
+}
+
+/// A tenant's record by domain (?2) and key (?3).
+pub(super) const RECORD_BY_KEY: &str =
+    concat!("SELECT ", record_columns!(), " FROM record WHERE tenant = ?1 AND domain = ?2 AND key = ?3");
+
+/// A tenant's records by number, given as a JSON array (?2).
+pub(super) const RECORDS_BY_NUMBER: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM record WHERE rid IN (SELECT value FROM json_each(?2)) AND tenant = ?1"
+);
+
+/// A scope's (?3) live records after a number (?4).
+pub(super) const LIVE_RECORDS: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM record WHERE tenant = ?1 AND domain = ?2 AND scope = ?3 AND deleted = 0 AND rid > ?4",
+    " ORDER BY rid LIMIT ?5"
+);
+
+/// The changes of a record from its last log row (?2) back, newest first, until one that made version ?3
+/// or a lower one, ?4 of them at most.
+pub(super) const CHANGES: &str = "
+    WITH RECURSIVE walk (version, seq, time_us, kind, scope, install, prev, old, depth) AS (
+      SELECT version, seq, time_us, kind, scope, install, prev, old, 1
+      FROM log WHERE tenant = ?1 AND seq = ?2
+      UNION ALL
+      SELECT log.version, log.seq, log.time_us, log.kind, log.scope, log.install, log.prev, log.old, walk.depth + 1
+      FROM walk CROSS JOIN log
+      WHERE walk.version > ?3 AND walk.depth < ?4 AND log.tenant = ?1 AND log.seq = walk.prev)
+    SELECT version, seq, time_us, kind, scope, install, old FROM walk";
+
+/// [`HISTORY_LIMIT`] as a parameter.
+#[expect(clippy::cast_possible_wrap, reason = "a hundred")]
+pub(super) const MAX_CHANGES: i64 = HISTORY_LIMIT as i64;
+
+/// A row of `record`.
+#[derive(sqlx::FromRow)]
+pub(super) struct RecordRow {
+    pub(super) rid: i64,
+    domain: i64,
+    key: Vec<u8>,
+    unit: Option<i64>,
+    owner: Option<i64>,
+    scope: i64,
+    version: i64,
+    seq: i64,
+    time_us: i64,
+    flags: i64,
+    deleted: bool,
+    writes: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl RecordRow {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            rid: row.get(0)?,
+            domain: row.get(1)?,
+            key: row.get(2)?,
+            unit: row.get(3)?,
+            owner: row.get(4)?,
+            scope: row.get(5)?,
+            version: row.get(6)?,
+            seq: row.get(7)?,
+            time_us: row.get(8)?,
+            flags: row.get(9)?,
+            deleted: row.get(10)?,
+            writes: row.get(11)?,
+            data: row.get(12)?,
+        })
+    }
+
+    pub(super) fn record(self) -> Result<Record, Unreadable> {
+        let (priority, sync_status) = codec::from_flags(self.flags)?;
+        Ok(Record {
+            no: self.rid,
+            domain: self.domain,
+            key: codec::uuid(&self.key)?,
+            unit: self.unit,
+            owner: self.owner,
+            scope: Scope::from_number(self.scope),
+            version: codec::from_db(self.version)?,
+            seq: codec::from_db(self.seq)?,
+            time_us: self.time_us,
+            priority,
+            sync_status,
+            deleted: self.deleted,
+            writes: codec::decode_writes(&self.writes)?,
+            data: Arc::new(codec::decode("a record's data", &self.data)?),
+        })
+    }
+}
+
+/// A row of [`CHANGES`].
+#[derive(sqlx::FromRow)]
+pub(super) struct ChangeRow {
+    version: i64,
+    seq: i64,
+    time_us: i64,
+    kind: i64,
+    scope: i64,
+    install: i64,
+    old: Vec<u8>,
+}
+
+impl ChangeRow {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            version: row.get(0)?,
+            seq: row.get(1)?,
+            time_us: row.get(2)?,
+            kind: row.get(3)?,
+            scope: row.get(4)?,
+            install: row.get(5)?,
+            old: row.get(6)?,
+        })
+    }
+
+    fn change(self) -> Result<PastChange, Unreadable> {
+        Ok(PastChange {
+            version: codec::from_db(self.version)?,
+            seq: codec::from_db(self.seq)?,
+            time_us: self.time_us,
+            kind: row_kind(self.kind)?,
+            scope: Scope::from_number(self.scope),
+            install: self.install,
+            old: codec::decode("a log row's old values", &self.old)?,
+        })
+    }
+}
+
+pub(super) fn history(record: Record, changes: Vec<ChangeRow>) -> Result<History, Unreadable> {
+    let mut changes = changes.into_iter().map(ChangeRow::change).collect::<Result<Vec<_>, _>>()?;
+    changes.sort_unstable_by_key(|change| std::cmp::Reverse(change.seq));
+    Ok(History { record, changes })
+}
+
+pub(super) fn row_kind(kind: i64) -> Result<RowKind, Unreadable> {
+    RowKind::from_number(kind).ok_or_else(|| Unreadable::new("a log row's kind", &kind))
+}

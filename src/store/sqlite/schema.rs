@@ -1,0 +1,141 @@
+//! The data folder: its lock, the migrations, and how the writer's connection is set up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::codec::{self, Unreadable};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
+
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than the writer has distinct statements.
+const CACHED_STATEMENTS: usize = 64;
+
+/// WAL with a flush at every commit (invariant 1). 20,000 pages of 4 KiB between checkpoints and 64 MiB of
+/// cache keep the disk busy with new pages rather than with the same ones again.
+const PRAGMAS: &str = "
+    PRAGMA page_size = 4096;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA wal_autocheckpoint = 20000;
+    PRAGMA cache_size = -65536;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA foreign_keys = OFF;";
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the data folder.
+    #[error("{path} is in use by another hub; stop it, or give this one a data folder of its own")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder or the lock file cannot be made or opened.
+    #[error("cannot use the data folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The tables could not be brought up to date.
+    #[error("cannot bring the tables of {path} up to date: {source}")]
+    Migrate {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The database file cannot be opened or read.
+    #[error("cannot open {path}: {why}")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl OpenError {
+    pub(super) fn database(path: &Path, why: &impl ToString) -> Self {
+        Self::Database { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Brings the tables of a store up to date, and makes them where there are none. Refuses while a hub runs.
+pub async fn migrate(path: &Path) -> Result<(), OpenError> {
+    let _lock = lock_folder(path)?;
+    run_migrations(path).await
+}
+
+/// Takes the data folder for this process; let go when the file is dropped, whatever ends the process.
+pub(super) fn lock_folder(database: &Path) -> Result<File, OpenError> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    let open = || {
+        std::fs::create_dir_all(&folder)?;
+        OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))
+    };
+    let file = open().map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Folder { path: folder, source }),
+    }
+}
+
+pub(super) async fn run_migrations(path: &Path) -> Result<(), OpenError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT);
+    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+    let pool = pool.map_err(|error| OpenError::database(path, &error))?;
+    MIGRATOR.run(&pool).await.map_err(failed)?;
+    pool.close().await;
+    Ok(())
+}
+
+/// What a store keeps about itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) epoch: u64,
+    pub(super) cursor_key: [u8; 32],
+}
+
+/// Opens the writer's connection; a new store becomes epoch 0 with the given cursor key.
+pub(super) fn open_writer(path: &Path, new_key: [u8; 32]) -> Result<(Connection, Identity), OpenError> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.execute_batch(PRAGMAS)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        let found =
+            "INSERT INTO meta (key, value) VALUES ('epoch', 0), ('cursor_key', ?1) ON CONFLICT DO NOTHING";
+        connection.execute(found, [&new_key[..]])?;
+        let epoch = meta(&connection, "epoch")?.unwrap_or(0);
+        let key: Vec<u8> = meta(&connection, "cursor_key")?.unwrap_or_default();
+        Ok((connection, epoch, key))
+    };
+    let (connection, epoch, key) =
+        open().map_err(|error: rusqlite::Error| OpenError::database(path, &error))?;
+    let unreadable = |error: Unreadable| OpenError::database(path, &error);
+    let epoch = codec::from_db(epoch).map_err(unreadable)?;
+    let cursor_key = codec::array("the cursor key", &key).map_err(unreadable)?;
+    Ok((connection, Identity { epoch, cursor_key }))
+}
+
+fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+}

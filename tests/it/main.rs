@@ -1,0 +1,3 @@
+//! The hub from outside: one binary, one folder a part.
+
+mod store;

@@ -1,0 +1,4 @@
+//! The store: a contract that every back end keeps, and what only one of them can be asked.
+
+mod contract;
+mod sqlite;
