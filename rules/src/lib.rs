@@ -6,7 +6,7 @@
 
 pub mod domain;
 pub mod filter;
-pub mod plan;
-pub mod route;
 pub mod group;
+pub mod plan;
 pub mod record;
+pub mod route;

@@ -1,3 +1,4 @@
 //! The hub from outside: one binary, one folder a part.
 
 mod store;
+mod tidy;
