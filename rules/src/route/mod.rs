@@ -1,0 +1,55 @@
+//! Who is sent what: whether a change, live or read again, is in somebody's view.
+//!
+//! Verdicts only. The feed finds who is interested, sessions queue and send; neither decides here
+//! whether a record may be seen.
+
+mod past;
+mod replay;
+
+pub use past::was_in_view;
+pub use replay::{PageDelivery, PageRow, ReplayPage};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::filter::Filters;
+use crate::record::{DomainNo, LogRow, Sight, View};
+
+/// What a change is to somebody's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// The record is in view: create or update.
+    Upsert,
+    /// The record exists, but left the view.
+    Remove,
+    /// The record was in view and was deleted.
+    Delete,
+}
+
+/// What somebody is sent: the scopes that may be seen and the domains that are subscribed to.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    /// What may be seen.
+    pub sight: Sight,
+    /// The filters of each domain; a domain that is not here is not sent.
+    pub domains: HashMap<DomainNo, Arc<Filters>>,
+}
+
+/// Whether a record is in somebody's view of its domain.
+pub fn is_in_view(view: &View, sight: &Sight, filters: &Filters) -> bool {
+    sight.covers(view.scope) && filters.matches(&view.data)
+}
+
+/// What a live row is to somebody; none if it is nothing. A row of a scope that may not be seen is
+/// nothing, whatever it says: who sees the other side of the change has a row of its own (V2).
+pub fn verdict(row: &LogRow, sight: &Sight, filters: &Filters) -> Option<Delivery> {
+    if !sight.covers(row.scope) {
+        return None;
+    }
+    let sees = |view: &Option<View>| view.as_ref().is_some_and(|view| is_in_view(view, sight, filters));
+    if sees(&row.after) {
+        return Some(Delivery::Upsert);
+    }
+    let gone = if row.after.is_none() { Delivery::Delete } else { Delivery::Remove };
+    sees(&row.before).then_some(gone)
+}
