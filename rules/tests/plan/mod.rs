@@ -1,3 +1,4 @@
 //! The planner.
 
 mod edits;
+mod histories;

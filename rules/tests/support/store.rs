@@ -69,6 +69,11 @@ impl Store {
         History { record: record.clone(), changes }
     }
 
+    /// The store as it looks from outside: the numbers that it has given out are its own.
+    pub fn unnumbered(self) -> Self {
+        Self { n_numbers: 0, ..self }
+    }
+
     fn row(&self, seq: u64) -> &LogRow {
         let place = self.rows.binary_search_by_key(&seq, |row| row.seq);
         &self.rows[place.expect("`prev` names a row")]
