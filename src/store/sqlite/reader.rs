@@ -179,9 +179,7 @@ async fn log_rows(
     scope: Scope,
     limit: usize,
 ) -> Result<Vec<LogRowFound>, StoreError> {
-    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
-               WHERE tenant = ?1 AND scope = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
-    let rows = sqlx::query_as(sql)
+    let rows = sqlx::query_as(rows::LOG_ROWS)
         .bind(query.tenant)
         .bind(scope.number())
         .bind(codec::to_db(query.after)?)
@@ -258,9 +256,7 @@ async fn live_records(
 
 async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
     let scopes = query.scopes.iter().map(|scope| scope.number()).collect();
-    let sql = "SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0
-               AND scope IN (SELECT value FROM json_each(?3))";
-    let count: i64 = sqlx::query_scalar(sql)
+    let count: i64 = sqlx::query_scalar(rows::COUNT_LIVE)
         .bind(query.tenant)
         .bind(query.domain)
         .bind(json_numbers(scopes))
