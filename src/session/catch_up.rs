@@ -80,31 +80,19 @@ impl Session {
     /// Begins to read the next page; one from memory is there at once.
     pub(super) fn read_page(&mut self) {
         let deps = Arc::clone(&self.deps);
-        let reading = match self.progress.next_page() {
-            Some(next) => {
-                let query = SnapshotQuery {
-                    tenant: self.tenant,
-                    domain: next.domain,
-                    sight: self.audience.sight.clone(),
-                    after: next.after,
-                    limit: deps.settings.catch_up.page_rows,
-                    bytes: deps.settings.catch_up.page_bytes,
-                };
-                read_snapshot(deps, next, query).boxed()
+        let (limit, bytes) = (deps.settings.catch_up.page_rows, deps.settings.catch_up.page_bytes);
+        let (tenant, sight) = (self.tenant, self.audience.sight.clone());
+        let reading = if let Some(next) = self.progress.next_page() {
+            let NextPage { domain, after, .. } = next;
+            read_snapshot(deps, next, SnapshotQuery { tenant, domain, sight, after, limit, bytes }).boxed()
+        } else {
+            self.mailbox.open();
+            let after = self.progress.at().seq;
+            if let Some(page) = self.feed.page(&sight, after) {
+                return self.on_tail_page(&page);
             }
-            None => {
-                self.mailbox.open();
-                let after = self.progress.at().seq;
-                if let Some(page) = self.feed.page(&self.audience.sight, after) {
-                    return self.on_tail_page(&page);
-                }
-                let limit = deps.settings.catch_up.page_rows;
-                let bytes = deps.settings.catch_up.page_bytes;
-                let sight = self.audience.sight.clone();
-                let query = LogQuery { tenant: self.tenant, sight, after, limit, bytes };
-                let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
-                read_log(deps, query, view).boxed()
-            }
+            let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
+            read_log(deps, LogQuery { tenant, sight, after, limit, bytes }, view).boxed()
         };
         self.mode = Mode::CatchUp(CatchUp { reading: Some(reading) });
     }

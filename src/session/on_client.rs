@@ -17,7 +17,7 @@ use crate::sync::validate;
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
-const FORBIDDEN_WINDOW: Duration = Duration::from_secs(60);
+const FORBIDDEN_WINDOW: Duration = Duration::from_mins(1);
 /// How many measurements of the device's clock count: the smallest has the least delay in it.
 const CLOCK_SAMPLES: usize = 8;
 
@@ -122,7 +122,7 @@ impl Session {
             return self.forbid_silently();
         }
         let Some(cursor) = self.deps.cursors.open(&ack.cursor) else { return Ok(()) };
-        let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch();
+        let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch;
         if own && cursor.seq <= self.sent {
             self.deps.acks.note(self.author.device, cursor.seq);
         }

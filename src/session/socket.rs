@@ -42,6 +42,7 @@ pub(crate) enum Event {
 
 /// A WebSocket in one encoding.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the stream")]
 pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,

@@ -104,7 +104,7 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         let mut timers =
-            Timers::new(start, Duration::from_secs(25), Duration::from_secs(60), Duration::from_secs(3600));
+            Timers::new(start, Duration::from_secs(25), Duration::from_mins(1), Duration::from_hours(1));
         assert_eq!((timers.due(at(24)), timers.next()), (Due::Nothing, at(25)));
         timers.want_position(at(3), Duration::from_secs(1));
         timers.want_position(at(3), Duration::from_secs(9));
