@@ -192,3 +192,6 @@ impl Progress {
         Some(RunningSnapshot::new(fresh.no, fresh.hash, fresh.after?))
     }
 }
+
+#[cfg(test)]
+mod tests;
