@@ -19,14 +19,16 @@ pub struct Catalog {
 impl Catalog {
     /// Gives every definition its number.
     pub async fn open(definitions: &domain::Catalog, store: &dyn Store) -> Result<Self, StoreError> {
-        let names: BTreeSet<_> = definitions.iter().map(|(_, definition)| definition.name().to_owned()).collect();
+        let names: BTreeSet<_> =
+            definitions.iter().map(|(_, definition)| definition.name().to_owned()).collect();
         let names: Vec<_> = names.into_iter().collect();
         let numbers = store.domains(names.clone()).await?;
         let numbers: HashMap<String, DomainNo> = names.into_iter().zip(numbers).collect();
         let mut catalog = Self::default();
         for (tenant, definition) in definitions.iter() {
             let name = definition.name();
-            let domain = Domain { no: numbers[name], name: Arc::from(name), definition: Arc::clone(definition) };
+            let domain =
+                Domain { no: numbers[name], name: Arc::from(name), definition: Arc::clone(definition) };
             let of = match tenant {
                 Some(tenant) => catalog.own.entry(tenant.to_owned()).or_default(),
                 None => &mut catalog.shared,

@@ -4,7 +4,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
 pub async fn first_signal() {
-    let (Some(mut term), Some(mut interrupt)) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()))
+    let (Some(mut term), Some(mut interrupt)) =
+        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

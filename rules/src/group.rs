@@ -113,12 +113,13 @@ pub struct Reads {
     pub devices: Vec<DeviceNo>,
     /// Installs whose mark counts.
     pub installs: Vec<InstallNo>,
-    /// Numbers that may have been refused.
+    /// Numbers that may have been refused; only those at or below their install's mark matter.
     pub numbers: Vec<(InstallNo, u64)>,
     /// Refused entries that are corrected: their review rows.
     pub corrections: Vec<(InstallNo, u64)>,
     /// Records, each with the lowest version that an entry starts from: where the record is newer, its
-    /// changes down to and including that version are loaded, [`crate::record::HISTORY_LIMIT`] at most.
+    /// changes are loaded down to and including the first that made this version or a lower one,
+    /// [`crate::record::HISTORY_LIMIT`] at most.
     pub records: Vec<(DomainNo, Uuid, u64)>,
 }
 

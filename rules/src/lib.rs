@@ -4,6 +4,7 @@
 //! data, without I/O, without a clock and without randomness. This crate has no dependency that could
 //! do any of these, and so the compiler holds the rule.
 
+pub mod conflict;
 pub mod domain;
 pub mod filter;
 pub mod group;

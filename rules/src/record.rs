@@ -86,14 +86,16 @@ pub struct Stamp {
     pub number: u64,
 }
 
-/// A write that still owns at least one field of a record (E4).
+/// A write that still owns at least one field of a record (E4). [`crate::conflict::owners`] keeps and
+/// reads the list of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// The version that it made.
     pub version: u64,
     /// Its stamp.
     pub stamp: Stamp,
-    /// The fields that it owns; the first write of a record also owns every field that stands in none.
+    /// The fields that it owns; the first write of a record also owns every field that the record holds
+    /// and that stands in none.
     pub fields: Vec<String>,
 }
 
@@ -222,7 +224,8 @@ pub struct LogRow {
     pub origin: Arc<Origin>,
     /// The change's priority (E12).
     pub priority: Priority,
-    /// The values before the change of the fields that it touched; null where there was none.
+    /// The values before the change of the fields that it touched; null where there was none. Empty for
+    /// the first change of a record (`prev` is 0): before it there was nothing.
     pub old: Data,
     /// The record before, if it lived.
     pub before: Option<View>,
@@ -237,6 +240,8 @@ pub struct PastChange {
     pub version: u64,
     /// Its place.
     pub seq: u64,
+    /// The place of the change before it; 0 for the record's first.
+    pub prev: u64,
     /// Its time, in microseconds.
     pub time_us: i64,
     /// What it did.

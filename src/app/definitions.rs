@@ -27,7 +27,8 @@ pub fn definitions(settings: &Settings) -> anyhow::Result<Catalog> {
 
 /// The visible entries of a folder, in the order of their names.
 fn entries(folder: &Path) -> anyhow::Result<Vec<(String, std::path::PathBuf)>> {
-    let listed = fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let listed =
+        fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let mut entries = Vec::new();
     for entry in listed {
         let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;

@@ -28,12 +28,11 @@ use crate::observe::Metrics;
 use crate::push::Feeds;
 use crate::registry::{Command, Devices};
 use crate::session::{CursorKey, Deps};
-use crate::store::Store;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
 pub use definitions::definitions;
-pub use open::{migrate, open_store};
+pub use open::{inspector, migrate, open_store};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;
@@ -64,12 +63,17 @@ pub async fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntrop
 
 impl Node {
     /// Opens everything and listens.
-    pub async fn start(settings: Settings, clock: SharedClock, entropy: SharedEntropy) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: Settings,
+        clock: SharedClock,
+        entropy: SharedEntropy,
+    ) -> anyhow::Result<Self> {
         let definitions = definitions(&settings)?;
         let verifier = Verifier::new(&settings.auth)?;
         let store = open_store(&settings, &entropy).await?;
-        let listener = http::bind(settings.listen)
-            .with_context(|| format!("cannot listen on {}; is a hub running there already?", settings.listen))?;
+        let listener = http::bind(settings.listen).with_context(|| {
+            format!("cannot listen on {}; is a hub running there already?", settings.listen)
+        })?;
         let address = listener.local_addr()?;
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
@@ -144,7 +148,11 @@ impl Node {
         let pace = drain.pace().min(Duration::from_secs((mailboxes.len() / DRAIN_RATE) as u64));
         let pause = pace.checked_div(u32::try_from(mailboxes.len()).unwrap_or(u32::MAX)).unwrap_or_default();
         if !mailboxes.is_empty() {
-            tracing::info!(sessions = mailboxes.len(), seconds = pace.as_secs(), "telling devices to come back later");
+            tracing::info!(
+                sessions = mailboxes.len(),
+                seconds = pace.as_secs(),
+                "telling devices to come back later"
+            );
         }
         for mailbox in &mailboxes {
             let reconnect_after_ms = self.deps.entropy.below(drain.reconnect_ms + 1);

@@ -7,13 +7,14 @@ use anyhow::Context;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
 use crate::store::Store;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sqlite::{Inspector, SqliteOptions, SqliteStore};
 
 /// Opens the store, made and migrated where needed.
 pub async fn open_store(settings: &Settings, entropy: &SharedEntropy) -> anyhow::Result<Arc<dyn Store>> {
     let path = settings.store_path()?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let mut cursor_key = [0; 32];
     entropy.fill(&mut cursor_key);
@@ -23,4 +24,11 @@ pub async fn open_store(settings: &Settings, entropy: &SharedEntropy) -> anyhow:
 /// Brings the store's tables to this version.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     Ok(crate::store::sqlite::migrate(&settings.store_path()?).await?)
+}
+
+/// Looks into the store, for people; a hub may be running on it.
+pub fn inspector(settings: &Settings) -> anyhow::Result<Inspector> {
+    let path = settings.store_path()?;
+    anyhow::ensure!(path.exists(), "there is no store at {}; start a hub there first", path.display());
+    Ok(Inspector::open(&path))
 }

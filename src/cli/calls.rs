@@ -1,49 +1,56 @@
 //! The calls into the application, one function each; nothing else in the command line runs the hub.
 
-use anyhow::bail;
+use std::future::Future;
+
 use serde_json::Value;
+use tokio::runtime::Builder;
 use uuid::Uuid;
 
+use crate::app;
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
 
 /// Runs the hub until a signal stops it.
-pub(super) fn serve(_settings: Settings, _clock: SharedClock, _entropy: SharedEntropy) -> anyhow::Result<()> {
-    bail!("this build cannot serve")
+pub(super) fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntropy) -> anyhow::Result<()> {
+    Builder::new_multi_thread().enable_all().build()?.block_on(app::serve(settings, clock, entropy))
 }
 
 /// Brings the store's tables up to this version.
-pub(super) fn migrate(_settings: Settings) -> anyhow::Result<()> {
-    bail!("this build cannot migrate")
+pub(super) fn migrate(settings: &Settings) -> anyhow::Result<()> {
+    run(app::migrate(settings))
 }
 
 /// The record, None if there is none.
 pub(super) fn show_record(
-    _settings: Settings,
-    _tenant: &str,
-    _domain: &str,
-    _id: Uuid,
+    settings: &Settings,
+    tenant: &str,
+    domain: &str,
+    id: Uuid,
 ) -> anyhow::Result<Option<Value>> {
-    bail!("this build cannot look into a store")
+    run(async { Ok(app::inspector(settings)?.record(tenant, domain, id).await?) })
 }
 
 /// The devices of the tenant; `user` and `device` narrow them down.
 pub(super) fn show_devices(
-    _settings: Settings,
-    _tenant: &str,
-    _user: Option<&str>,
-    _device: Option<&str>,
+    settings: &Settings,
+    tenant: &str,
+    user: Option<&str>,
+    device: Option<&str>,
 ) -> anyhow::Result<Vec<Value>> {
-    bail!("this build cannot look into a store")
+    run(async { Ok(app::inspector(settings)?.devices(tenant, user, device).await?) })
 }
 
 /// At most `limit` rows of the tenant's log after the number `after`.
 pub(super) fn show_log(
-    _settings: Settings,
-    _tenant: &str,
-    _after: u64,
-    _limit: u32,
+    settings: &Settings,
+    tenant: &str,
+    after: u64,
+    limit: u32,
 ) -> anyhow::Result<Vec<Value>> {
-    bail!("this build cannot look into a store")
+    run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
+}
+
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -58,7 +58,7 @@ fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
         Command::CheckConfig(args) => check_config(&args, surroundings),
         Command::Migrate(args) => {
             let settings = settings_with_warnings(&args, surroundings)?;
-            Ok(calls::migrate(settings)?)
+            Ok(calls::migrate(&settings)?)
         }
         Command::Show(args) => show::run(args, surroundings),
     }

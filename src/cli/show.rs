@@ -10,17 +10,17 @@ pub(super) fn run(args: ShowArgs, surroundings: &mut Surroundings<'_>) -> Result
     let found = match args.what {
         Show::Record { config, tenant, domain, id } => {
             let settings = settings_with_warnings(&config, surroundings)?;
-            let record = calls::show_record(settings, &tenant, &domain, id)?;
+            let record = calls::show_record(&settings, &tenant, &domain, id)?;
             let missing = || anyhow::anyhow!("tenant `{tenant}` has no record {id} in domain `{domain}`");
             vec![record.ok_or_else(missing)?]
         }
         Show::Device { config, tenant, user, device } => {
             let settings = settings_with_warnings(&config, surroundings)?;
-            calls::show_devices(settings, &tenant, user.as_deref(), device.as_deref())?
+            calls::show_devices(&settings, &tenant, user.as_deref(), device.as_deref())?
         }
         Show::Log { config, tenant, after, limit } => {
             let settings = settings_with_warnings(&config, surroundings)?;
-            calls::show_log(settings, &tenant, after, limit)?
+            calls::show_log(&settings, &tenant, after, limit)?
         }
     };
     print(&found, surroundings)

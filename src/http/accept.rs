@@ -32,12 +32,7 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Accepts until told to stop; connections that are open live on.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    most: usize,
-    tasks: Tasks,
-) {
+pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Tasks) {
     let permits = Arc::new(Semaphore::new(most));
     loop {
         let accepted = tokio::select! {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use synchub_rules::record::{Head, Scope, TenantNo};
+use synchub_rules::record::{Head, Sight, TenantNo};
 use tokio_util::sync::CancellationToken;
 
 use super::tail::{Tail, TailPage};
@@ -153,9 +153,9 @@ impl Feed {
     }
 
     /// Rows after a place from memory; none if the tail begins later.
-    pub fn page(&self, scopes: &[Scope], after: u64) -> Option<TailPage> {
+    pub fn page(&self, sight: &Sight, after: u64) -> Option<TailPage> {
         let state = self.state.lock();
-        let page = state.tail.page(scopes, after, state.head);
+        let page = state.tail.page(sight, after, state.head);
         drop(state);
         match &page {
             Some(_) => self.metrics.tail_hits.inc(),

@@ -5,14 +5,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use synchub_rules::record::{Head, Scope};
+use synchub_rules::record::{Head, Scope, Sight};
 
 use crate::registry::Outgoing;
 
-/// Rows of some scopes from the tail. It is bounded by the tail's size, and its rows are shared.
+/// Rows that somebody may see, from the tail. It is bounded by the tail's size, and its rows are shared.
 #[derive(Debug)]
 pub struct TailPage {
-    /// Everything for these scopes up to here, the head, is in the page.
+    /// Everything up to here, the head, is in the page.
     pub end: Head,
     /// The rows, in order.
     pub rows: Vec<Arc<Outgoing>>,
@@ -60,19 +60,24 @@ impl Tail {
         }
     }
 
-    /// The rows of `scopes` after a place, up to `head`; none if the tail begins later.
-    pub(crate) fn page(&self, scopes: &[Scope], after: u64, head: Head) -> Option<TailPage> {
+    /// The rows that may be seen after a place, up to `head`; none if the tail begins later.
+    pub(crate) fn page(&self, sight: &Sight, after: u64, head: Head) -> Option<TailPage> {
         if after < self.start {
             return None;
         }
-        let there = scopes.iter().filter_map(|scope| self.by_scope.get(scope));
-        let mut rows: Vec<_> = there
-            .flat_map(|rows| {
-                let from = rows.partition_point(|outgoing| outgoing.row.seq <= after);
-                rows.range(from..).cloned()
-            })
-            .collect();
+        let mut rows = match sight {
+            Sight::Everything => rows_after(&self.order, after),
+            Sight::Scopes(scopes) => {
+                let there = scopes.iter().filter_map(|scope| self.by_scope.get(scope));
+                there.flat_map(|rows| rows_after(rows, after)).collect()
+            }
+        };
         rows.sort_unstable_by_key(|outgoing| outgoing.row.seq);
         Some(TailPage { end: head, rows })
     }
+}
+
+fn rows_after(rows: &VecDeque<Arc<Outgoing>>, after: u64) -> Vec<Arc<Outgoing>> {
+    let from = rows.partition_point(|outgoing| outgoing.row.seq <= after);
+    rows.range(from..).cloned().collect()
 }

@@ -75,7 +75,9 @@ impl Devices {
                 vacant.insert(living);
                 None
             }
-            Entry::Occupied(occupied) if occupied.get().generation > living.generation => Some(living.mailbox),
+            Entry::Occupied(occupied) if occupied.get().generation > living.generation => {
+                Some(living.mailbox)
+            }
             Entry::Occupied(mut occupied) => Some(occupied.insert(living).mailbox),
         }
     }
@@ -134,7 +136,9 @@ mod tests {
         let devices = Devices::default();
         let link = devices.join(Some(key()), living(1, 1, 5));
         assert!(devices.is_late(&key(), Some(Uuid::nil()), Some(4)));
-        for (install, attempt) in [(Some(Uuid::nil()), Some(5)), (Some(Uuid::nil()), None), (Some(Uuid::max()), Some(4))] {
+        for (install, attempt) in
+            [(Some(Uuid::nil()), Some(5)), (Some(Uuid::nil()), None), (Some(Uuid::max()), Some(4))]
+        {
             assert!(!devices.is_late(&key(), install, attempt));
         }
         drop(link);

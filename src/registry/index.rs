@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use synchub_rules::filter::Filters;
-use synchub_rules::record::{DomainNo, LogRow, Scope};
-use synchub_rules::route;
+use synchub_rules::record::{DomainNo, LogRow, Scope, Sight};
+use synchub_rules::route::{self, Audience};
 
 use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
@@ -15,10 +14,8 @@ use super::outgoing::Outgoing;
 pub struct Subscriber {
     /// The session's number on this node.
     pub session: u64,
-    /// What it may see.
-    pub scopes: Vec<Scope>,
-    /// What it wants, by domain.
-    pub domains: HashMap<DomainNo, Filters>,
+    /// What it may see and wants.
+    pub audience: Arc<Audience>,
     /// Where rows go.
     pub mailbox: Arc<Mailbox>,
 }
@@ -26,7 +23,8 @@ pub struct Subscriber {
 /// Subscribers by scope and domain.
 #[derive(Debug, Default)]
 pub struct Index {
-    by_place: HashMap<(Scope, DomainNo), Vec<Arc<Subscriber>>>,
+    /// Without a scope: who sees the whole tenant.
+    by_place: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
     by_session: HashMap<u64, Arc<Subscriber>>,
 }
 
@@ -54,9 +52,12 @@ impl Index {
 
     /// Offers a row to everyone whose view it concerns.
     pub fn offer(&self, outgoing: &Arc<Outgoing>) {
-        for subscriber in self.concerned(&outgoing.row) {
-            let Some(filters) = subscriber.domains.get(&outgoing.row.domain) else { continue };
-            if let Some(delivery) = route::verdict(&outgoing.row, &subscriber.scopes, filters) {
+        let row = outgoing.row.as_ref();
+        for subscriber in self.concerned(row) {
+            let audience = &subscriber.audience;
+            let filters = audience.domains.get(&row.domain);
+            if let Some(delivery) = filters.and_then(|filters| route::verdict(row, &audience.sight, filters))
+            {
                 subscriber.mailbox.offer(outgoing, delivery);
             }
         }
@@ -77,12 +78,17 @@ impl Index {
         self.by_session.is_empty()
     }
 
-    fn concerned(&self, row: &LogRow) -> &[Arc<Subscriber>] {
-        self.by_place.get(&(row.scope, row.domain)).map_or(&[], Vec::as_slice)
+    fn concerned(&self, row: &LogRow) -> impl Iterator<Item = &Arc<Subscriber>> {
+        let places = [(Some(row.scope), row.domain), (None, row.domain)];
+        places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten()
     }
 }
 
-fn places(subscriber: &Subscriber) -> impl Iterator<Item = (Scope, DomainNo)> {
-    let domains = subscriber.domains.keys();
-    domains.flat_map(|domain| subscriber.scopes.iter().map(|scope| (*scope, *domain)))
+fn places(subscriber: &Subscriber) -> Vec<(Option<Scope>, DomainNo)> {
+    let scopes = match &subscriber.audience.sight {
+        Sight::Everything => vec![None],
+        Sight::Scopes(scopes) => scopes.iter().copied().map(Some).collect(),
+    };
+    let domains = subscriber.audience.domains.keys();
+    domains.flat_map(|domain| scopes.iter().map(|scope| (*scope, *domain))).collect()
 }

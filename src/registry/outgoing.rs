@@ -46,7 +46,7 @@ impl Outgoing {
             mobile_id: row.key,
             version: row.version,
             data: row.after.as_ref().filter(|_| upsert).map(|view| Arc::clone(&view.data)),
-            changed: upsert.then(|| row.old.keys().cloned().collect()),
+            changed: (upsert && row.before.is_some()).then(|| row.old.keys().cloned().collect()),
             priority: row.priority,
             origin: (*row.origin).clone(),
             server_timestamp: Timestamp(row.time_us),

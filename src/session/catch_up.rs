@@ -13,15 +13,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use synchub_protocol::server::{CaughtUp, Change, ChangeOperation, Position, Snapshot, SnapshotRecord};
 use synchub_protocol::{Encoding, ServerFrame, Timestamp};
-use synchub_rules::filter::Filters;
-use synchub_rules::record::{DomainNo, Head, History, Record, RecordNo, RowKind, Scope};
-use synchub_rules::route;
+use synchub_rules::record::{DomainNo, Head, Record, RecordNo, RowKind, Scope, TenantNo};
+use synchub_rules::route::{self, Audience, Delivery, PageDelivery, ReplayPage};
 use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::progress::NextPage;
 use crate::push::TailPage;
+use crate::registry::Outgoing;
 use crate::store::{LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
 
 /// What a snapshot frame takes at most, unless a single record is larger: the socket's buffers stay small.
@@ -85,25 +85,24 @@ impl Session {
                 let query = SnapshotQuery {
                     tenant: self.tenant,
                     domain: next.domain,
-                    scopes: self.scopes.clone(),
+                    sight: self.audience.sight.clone(),
                     after: next.after,
                     limit: deps.settings.catch_up.page_rows,
+                    bytes: deps.settings.catch_up.page_bytes,
                 };
                 read_snapshot(deps, next, query).boxed()
             }
             None => {
                 self.mailbox.open();
                 let after = self.progress.at().seq;
-                if let Some(page) = self.feed.page(&self.scopes, after) {
+                if let Some(page) = self.feed.page(&self.audience.sight, after) {
                     return self.on_tail_page(&page);
                 }
                 let limit = deps.settings.catch_up.page_rows;
-                let query = LogQuery { tenant: self.tenant, scopes: self.scopes.clone(), after, limit };
-                let view = View {
-                    scopes: self.scopes.clone(),
-                    filters: self.subscriptions.filters(),
-                    names: self.subscriptions.names(),
-                };
+                let bytes = deps.settings.catch_up.page_bytes;
+                let sight = self.audience.sight.clone();
+                let query = LogQuery { tenant: self.tenant, sight, after, limit, bytes };
+                let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
                 read_log(deps, query, view).boxed()
             }
         };
@@ -158,13 +157,10 @@ impl Session {
         }
     }
 
-    /// Sends what memory holds: for each record the frame of its last row there, at the place of its
-    /// first. The tail reaches the log's head, so the last row says what holds now.
+    /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
-        let rows: Vec<_> = page.rows.iter().map(|outgoing| outgoing.row.as_ref()).collect();
-        let filters = self.subscriptions.filters();
-        for (index, delivery) in route::replay(&rows, &self.scopes, &filters) {
-            self.outbox.push_data(page.rows[index].frame(delivery, self.socket.encoding()));
+        for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
+            self.outbox.push_data(outgoing.frame(delivery, self.socket.encoding()));
         }
         self.finish_page(page.end, true);
     }
@@ -190,8 +186,7 @@ impl Session {
 
 /// What a session may see and wants, for a read that outlives the borrow of it.
 struct View {
-    scopes: Vec<Scope>,
-    filters: HashMap<DomainNo, Filters>,
+    audience: Arc<Audience>,
     names: HashMap<DomainNo, Arc<str>>,
 }
 
@@ -209,11 +204,7 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
     let read = async {
         let page = deps.store.log_page(query).await?;
         deps.metrics.log_rows_read.inc_by(page.rows.len() as u64);
-        let rows = page.rows.iter().filter(|row| view.filters.contains_key(&row.domain));
-        let rows: Vec<&PageRow> = rows.collect();
-        let wanted = unseen(&rows, &page, &view);
-        let histories = if wanted.is_empty() { HashMap::new() } else { deps.store.histories(tenant, wanted).await? };
-        let changes = changes(&rows, &page, &histories, &view);
+        let changes = read_changes(&deps, tenant, &page, &view).await?;
         let at_head = page.end.seq >= page.place.head.seq;
         Ok(Replay { changes, end: page.end, at_head, expired: after < page.place.horizon })
     };
@@ -229,59 +220,41 @@ async fn failed<E: fmt::Display>(error: &E) -> Page {
     Page::Failed
 }
 
-/// The records of a page that are not in view: how they stood before has to be found (C5). Each with the
-/// version before its first row in the page.
-fn unseen(rows: &[&PageRow], page: &LogPage, view: &View) -> Vec<(RecordNo, u64)> {
-    let mut wanted: HashMap<RecordNo, u64> = HashMap::new();
-    for row in rows.iter().filter(|row| !view.shows(page.records.get(&row.record))) {
-        let before = row.version.saturating_sub(1);
-        let since = wanted.entry(row.record).or_insert(before);
-        *since = before.min(*since);
-    }
-    wanted.into_iter().collect()
+/// What the page of the log says to the session (C5).
+async fn read_changes(
+    deps: &Deps,
+    tenant: TenantNo,
+    page: &LogPage,
+    view: &View,
+) -> Result<Vec<Change>, StoreError> {
+    let rows = page.rows.iter().map(|row| {
+        let PageRow { seq, domain, record, version, .. } = *row;
+        route::PageRow { seq, domain, record, version }
+    });
+    let rows: Vec<_> = rows.collect();
+    let replay = ReplayPage::new(&rows, &page.records, &view.audience);
+    let wanted = replay.wanted();
+    let histories =
+        if wanted.is_empty() { HashMap::new() } else { deps.store.histories(tenant, wanted).await? };
+    let deliveries = replay.deliveries(&histories).into_iter();
+    let by_seq: HashMap<u64, &PageRow> = page.rows.iter().map(|row| (row.seq, row)).collect();
+    Ok(deliveries.filter_map(|delivery| change(&delivery, by_seq.get(&delivery.seq)?, view)).collect())
 }
 
-/// What a page says to the session: each record once, at the first of its rows, as it stands now (C5).
-fn changes(
-    rows: &[&PageRow],
-    page: &LogPage,
-    histories: &HashMap<RecordNo, History>,
-    view: &View,
-) -> Vec<Change> {
-    let mut versions: HashMap<RecordNo, Vec<u64>> = HashMap::new();
-    for row in rows {
-        versions.entry(row.record).or_default().push(row.version);
-    }
-    let first_rows = rows.iter().filter_map(|row| Some((row, versions.remove(&row.record)?)));
-    first_rows.filter_map(|(row, versions)| change(row, &versions, page, histories, view)).collect()
-}
-
-fn change(
-    row: &PageRow,
-    versions: &[u64],
-    page: &LogPage,
-    histories: &HashMap<RecordNo, History>,
-    view: &View,
-) -> Option<Change> {
-    let standing = page.records.get(&row.record)?;
-    let (record, operation) = if view.shows(Some(standing)) {
-        let created = standing.version == versions[0] && row.kind == RowKind::Create;
-        (standing, if created { ChangeOperation::Create } else { ChangeOperation::Update })
-    } else {
-        // The history was read after the page: what it says of the record is as new or newer.
-        let history = histories.get(&row.record)?;
-        let filters = view.filters.get(&row.domain)?;
-        let was_seen = route::was_in_view(history, versions, &view.scopes, filters);
-        let gone = if history.record.deleted { ChangeOperation::Delete } else { ChangeOperation::Remove };
-        was_seen.then_some((&history.record, gone))?
+fn change(delivery: &PageDelivery, row: &PageRow, view: &View) -> Option<Change> {
+    let record = &delivery.record;
+    let operation = match delivery.delivery {
+        Delivery::Upsert if row.kind == RowKind::Create => ChangeOperation::Create,
+        Delivery::Upsert => ChangeOperation::Update,
+        Delivery::Delete => ChangeOperation::Delete,
+        Delivery::Remove => ChangeOperation::Remove,
     };
-    let upsert = matches!(operation, ChangeOperation::Create | ChangeOperation::Update);
     Some(Change {
         domain: view.names.get(&row.domain)?.to_string(),
         operation,
         mobile_id: record.key,
         version: record.version,
-        data: upsert.then(|| Arc::clone(&record.data)),
+        data: (delivery.delivery == Delivery::Upsert).then(|| Arc::clone(&record.data)),
         changed: None,
         priority: record.priority,
         origin: (*row.origin).clone(),
@@ -289,14 +262,34 @@ fn change(
     })
 }
 
-impl View {
-    fn shows(&self, record: Option<&Record>) -> bool {
-        record.and_then(Record::view).is_some_and(|view| {
-            let domain = record.map(|record| record.domain);
-            let filters = domain.and_then(|domain| self.filters.get(&domain));
-            filters.is_some_and(|filters| route::in_view(&view, &self.scopes, filters))
-        })
+/// For each record of a tail page the last of its rows, at the place of the first, and what it is to the
+/// session: the tail reaches the log's head, so the last row says what holds now (C5).
+fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<(Arc<Outgoing>, Delivery)> {
+    let mut order: Vec<(usize, bool)> = Vec::new();
+    let mut places: HashMap<RecordNo, usize> = HashMap::new();
+    for (index, outgoing) in page.rows.iter().enumerate() {
+        let row = &outgoing.row;
+        let Some(filters) = audience.domains.get(&row.domain) else { continue };
+        let seen = row.before.as_ref().is_some_and(|view| route::is_in_view(view, &audience.sight, filters));
+        let place = *places.entry(row.record).or_insert(order.len());
+        if place == order.len() {
+            order.push((index, false));
+        }
+        order[place] = (index, order[place].1 || seen);
     }
+    let deliveries = order.into_iter().filter_map(|(index, seen)| {
+        let outgoing = &page.rows[index];
+        let filters = audience.domains.get(&outgoing.row.domain)?;
+        let after = outgoing.row.after.as_ref();
+        let delivery = match after {
+            Some(view) if route::is_in_view(view, &audience.sight, filters) => Delivery::Upsert,
+            Some(_) if seen => Delivery::Remove,
+            None if seen => Delivery::Delete,
+            _ => return None,
+        };
+        Some((Arc::clone(outgoing), delivery))
+    });
+    deliveries.collect()
 }
 
 /// Cuts records into parts whose frames stay within `limit`; a single larger record goes alone.

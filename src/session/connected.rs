@@ -7,7 +7,7 @@ use std::time::Duration;
 use synchub_protocol::server::{ErrorFrame, Fresh, FreshReason, Position, Welcome};
 use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, Timestamp};
 use synchub_rules::group::{Author, Decision};
-use synchub_rules::record::{Scope, Sight};
+use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
     pub(super) tenant: i64,
     pub(super) has_install: bool,
     pub(super) reach: Reach,
-    pub(super) scopes: Vec<Scope>,
+    pub(super) audience: Arc<Audience>,
     pub(super) subscriptions: Subscriptions,
     pub(super) progress: Progress,
     pub(super) mode: Mode,
@@ -82,10 +82,22 @@ pub(super) struct Session {
 impl Session {
     /// Takes the device's place and queues `welcome`.
     pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
-        let Greeting { hello, identity, registered, subscriptions, feed, mailbox, link, session, received_us } = greeting;
+        let Greeting {
+            hello,
+            identity,
+            registered,
+            reach,
+            subscriptions,
+            feed,
+            mailbox,
+            link,
+            session,
+            received_us,
+        } = greeting;
         let limits = &deps.settings.limits;
         socket.admit(limits.max_frame_bytes);
-        let reach = Reach { user: registered.user, unit: registered.unit };
+        let sight = reach.sight();
+        let audience = subscriptions.audience(&sight);
         let install = hello.device.as_ref().and_then(|device| device.install_id);
         let author = Author {
             device: registered.device,
@@ -93,7 +105,7 @@ impl Session {
             install: registered.install,
             user: registered.user,
             unit: registered.unit,
-            sight: Sight::Scopes(reach.scopes()),
+            sight,
             priority: registered.priority,
             clock_offset_us: 0,
             trusted: identity.role != Role::Device,
@@ -110,24 +122,22 @@ impl Session {
         }
         let place = (registered.tenant, registered.place.epoch, registered.place.head);
         let (progress, fresh) = Progress::begin(place, known, &subscriptions);
-        let heartbeat = Duration::from_secs(hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)));
+        let heartbeat = Duration::from_secs(
+            hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)),
+        );
         let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
         let idle = deps.settings.feed.idle_position_delay();
         let timers = Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left));
         let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-        let subscriber = Subscriber {
-            session,
-            scopes: reach.scopes(),
-            domains: subscriptions.filters(),
-            mailbox: Arc::clone(&mailbox),
-        };
+        let subscriber =
+            Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
         let mut this = Self {
             socket,
             author,
             tenant: registered.tenant,
             has_install: install.is_some(),
-            scopes: reach.scopes(),
+            audience,
             reach,
             subscriptions,
             progress,
@@ -204,7 +214,8 @@ impl Session {
     /// The node stops: what is being decided is answered first.
     fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
         self.leaving = true;
-        let goaway = synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
+        let goaway =
+            synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
         self.say(&ServerFrame::Goaway(goaway))
     }
 
@@ -268,11 +279,15 @@ impl Session {
                 let message = "a number before first_client_seq was not decided; wait for all answers, then send in order";
                 self.refuse(id, ErrorCode::OutOfOrder, message)
             }
-            Ok(Decision::KeyReused) => {
-                self.refuse(id, ErrorCode::IdempotencyKeyReused, "this batch_id came with other contents; take a new one")
-            }
+            Ok(Decision::KeyReused) => self.refuse(
+                id,
+                ErrorCode::IdempotencyKeyReused,
+                "this batch_id came with other contents; take a new one",
+            ),
             Ok(Decision::Replaced) => Err(CloseReason::Replaced),
-            Err(error @ SubmitError::Unavailable) => self.refuse(id, ErrorCode::Unavailable, error.to_string()),
+            Err(error @ SubmitError::Unavailable) => {
+                self.refuse(id, ErrorCode::Unavailable, error.to_string())
+            }
             Err(error @ SubmitError::Internal) => self.refuse(id, ErrorCode::Internal, error.to_string()),
         }
     }
@@ -354,11 +369,11 @@ impl Session {
     }
 
     /// Makes the feed know what is subscribed to now.
-    pub(super) fn update_feed(&self) {
+    pub(super) fn update_feed(&mut self) {
+        self.audience = self.subscriptions.audience(&self.audience.sight);
         self.feed.update(Arc::new(Subscriber {
             session: self.session,
-            scopes: self.scopes.clone(),
-            domains: self.subscriptions.filters(),
+            audience: Arc::clone(&self.audience),
             mailbox: Arc::clone(&self.mailbox),
         }));
     }

@@ -17,7 +17,7 @@ use super::subscriptions::{Reach, Subscriptions};
 use crate::auth::{Identity, Role};
 use crate::push::Feed;
 use crate::registry::{DeviceKey, Link, Living, Mailbox};
-use crate::store::{Registered, RegisteredDevice, Registration};
+use crate::store::{PartyKind, Registered, RegisteredDevice, Registration};
 
 /// A hello that was accepted, with everything that hangs on it.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Greeting {
     pub(super) hello: Hello,
     pub(super) identity: Identity,
     pub(super) registered: Registered,
+    pub(super) reach: Reach,
     pub(super) subscriptions: Subscriptions,
     pub(super) feed: Arc<Feed>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -89,7 +90,9 @@ async fn wait_for_hello(
             Err(DecodeError::UnknownType { id, .. }) => {
                 ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
             }
-            Err(DecodeError::BadRequest { id, message }) => ErrorFrame::new(id, ErrorCode::BadRequest, message),
+            Err(DecodeError::BadRequest { id, message }) => {
+                ErrorFrame::new(id, ErrorCode::BadRequest, message)
+            }
         };
         socket.writable().await?;
         socket.send(socket.encoding().encode(&ServerFrame::Error(error)))?;
@@ -115,18 +118,18 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
     }
     // Checked before anything is written, and compiled again when the parties' numbers are known.
     let places = (identity.tenant.as_str(), &deps.catalog, deps.settings.limits.max_subscriptions);
-    let unplaced = Reach { user: 0, unit: None };
-    let compile = |reach| {
+    let compile = |reach: &Reach| {
         let compiled = Subscriptions::default().with(hello.subscriptions.clone(), reach, places);
         compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
     };
-    compile(unplaced)?;
+    compile(&Reach::Tenant)?;
     let registered = register(deps, &identity, device, received_us).await?;
     if registered.deactivated {
         return Err(CloseReason::DeviceDeactivated.into());
     }
     let feed = deps.feeds.open(registered.tenant).await.map_err(unavailable)?;
-    let subscriptions = compile(Reach { user: registered.user, unit: registered.unit })?;
+    let reach = reach(deps, &identity, &registered).await?;
+    let subscriptions = compile(&reach)?;
     let session = deps.next_session();
     let mailbox = Arc::new(Mailbox::new(deps.settings.feed.lane_bytes));
     let living = Living {
@@ -137,7 +140,18 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         mailbox: Arc::clone(&mailbox),
     };
     let link = deps.devices.join(key, living);
-    Ok(Greeting { hello, identity, registered, subscriptions, feed, mailbox, link, session, received_us })
+    Ok(Greeting {
+        hello,
+        identity,
+        registered,
+        reach,
+        subscriptions,
+        feed,
+        mailbox,
+        link,
+        session,
+        received_us,
+    })
 }
 
 /// The device of a hello; none for publishers and operators.
@@ -179,6 +193,22 @@ async fn register(
         at_us,
     };
     deps.registrar.register(registration).await.map_err(unavailable)
+}
+
+/// What the session may see (V2).
+async fn reach(deps: &Deps, identity: &Identity, registered: &Registered) -> Result<Reach, Refusal> {
+    match (identity.role, &identity.units) {
+        (Role::Device, _) => Ok(Reach::Device { user: registered.user, unit: registered.unit }),
+        (Role::Publisher, Some(names)) => {
+            let mut units = Vec::with_capacity(names.len());
+            for name in names {
+                let unit = deps.store.party(registered.tenant, PartyKind::Unit, name.clone()).await;
+                units.push(unit.map_err(unavailable)?);
+            }
+            Ok(Reach::Units(units))
+        }
+        (Role::Publisher | Role::Operator, _) => Ok(Reach::Tenant),
+    }
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Refusal {

@@ -19,9 +19,6 @@ mod socket;
 mod subscriptions;
 mod timers;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +69,8 @@ async fn close(mut socket: Socket, reason: CloseReason) {
     if reason == CloseReason::PeerClosed || socket.close(reason).is_err() {
         return;
     }
-    let goodbye = async { while !matches!(socket.event(false).await, Event::Ended(CloseReason::PeerClosed)) {} };
+    let goodbye =
+        async { while !matches!(socket.event(false).await, Event::Ended(CloseReason::PeerClosed)) {} };
     // A peer that does not answer the close is not waited for longer.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
 }

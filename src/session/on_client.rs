@@ -74,7 +74,7 @@ impl Session {
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {
         let most = self.deps.settings.limits.max_subscriptions;
         let places = (self.identity.tenant.as_str(), &self.deps.catalog, most);
-        match self.subscriptions.with(subscribe.subscriptions, self.reach, places) {
+        match self.subscriptions.with(subscribe.subscriptions, &self.reach, places) {
             Ok(subscriptions) => {
                 self.resubscribe(subscribe.id, subscriptions);
                 Ok(())

@@ -67,7 +67,8 @@ impl Progress {
             }
             Known::Nothing(reason) => (head, BTreeMap::new(), None, reason),
         };
-        let mut progress = Self { tenant, epoch, at, base: at, covered: BTreeMap::new(), fresh: VecDeque::new() };
+        let mut progress =
+            Self { tenant, epoch, at, base: at, covered: BTreeMap::new(), fresh: VecDeque::new() };
         let fresh = progress.cover(&covered, running, reason, subscriptions);
         (progress, fresh)
     }
@@ -112,7 +113,9 @@ impl Progress {
             let reason = if known.is_some() { FreshReason::Changed } else { reason };
             named.push(Fresh { domain: subscribed.domain.name.to_string(), reason });
             match running.filter(|running| (running.domain, running.hash) == (no, hash)) {
-                Some(running) => self.fresh.push_front(FreshDomain { no, hash, after: Some(running.after()), begun: true }),
+                Some(running) => {
+                    self.fresh.push_front(FreshDomain { no, hash, after: Some(running.after()), begun: true })
+                }
                 None => self.fresh.push_back(FreshDomain { no, hash, after: None, begun: false }),
             }
         }

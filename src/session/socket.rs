@@ -61,7 +61,8 @@ impl Socket {
     pub(crate) async fn new(io: TcpStream, read_ahead: &[u8], encoding: Encoding) -> Self {
         let counting = Counting { io, read: read_ahead.len() as u64 };
         let config = config(BEFORE_HELLO_BYTES);
-        let stream = WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
+        let stream =
+            WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
         Self {
             stream: Some(stream.await),
             encoding,
@@ -128,7 +129,10 @@ impl Socket {
     /// Begins the close; the peer's own close ends the socket.
     pub(crate) fn close(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
         self.closing = true;
-        let frame = CloseFrame { code: CloseCode::from(reason.code()), reason: Utf8Bytes::from_static(reason.text()) };
+        let frame = CloseFrame {
+            code: CloseCode::from(reason.code()),
+            reason: Utf8Bytes::from_static(reason.text()),
+        };
         self.put(Message::Close(Some(frame)))
     }
 
@@ -242,7 +246,11 @@ struct Counting {
 }
 
 impl AsyncRead for Counting {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         self.read += (buffer.filled().len() - before) as u64;
@@ -251,7 +259,11 @@ impl AsyncRead for Counting {
 }
 
 impl AsyncWrite for Counting {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 

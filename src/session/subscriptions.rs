@@ -9,7 +9,8 @@ use synchub_protocol::client::Subscription;
 use synchub_rules::domain::Visibility;
 use synchub_rules::filter::{FilterError, Filters};
 use synchub_rules::group::Domain;
-use synchub_rules::record::{DomainNo, PartyNo, Scope};
+use synchub_rules::record::{DomainNo, PartyNo, Scope, Sight};
+use synchub_rules::route::Audience;
 
 use super::cursor::CoverHash;
 use crate::catalog::Catalog;
@@ -34,21 +35,44 @@ impl SubscriptionError {
     }
 }
 
-/// What the session's user may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reach {
-    pub(crate) user: PartyNo,
-    pub(crate) unit: Option<PartyNo>,
+/// What the session may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A device: its tenant's, its unit's and its user's records.
+    Device {
+        /// The user.
+        user: PartyNo,
+        /// The user's unit.
+        unit: Option<PartyNo>,
+    },
+    /// A publisher with these units: the tenant's and their records.
+    Units(Vec<PartyNo>),
+    /// An operator, or a publisher of the whole tenant.
+    Tenant,
 }
 
 impl Reach {
-    /// The scopes of records, sorted: tenant, unit, user.
-    pub(crate) fn scopes(self) -> Vec<Scope> {
+    /// The scopes of records that may be seen.
+    pub(crate) fn sight(&self) -> Sight {
+        let parties = match self {
+            Self::Tenant => return Sight::Everything,
+            Self::Units(units) => units.clone(),
+            Self::Device { user, unit } => unit.iter().chain([user]).copied().collect(),
+        };
         let mut scopes = vec![Scope::Tenant];
-        scopes.extend(self.unit.map(Scope::Party));
-        scopes.push(Scope::Party(self.user));
+        scopes.extend(parties.into_iter().map(Scope::Party));
         scopes.sort_unstable();
-        scopes
+        Sight::Scopes(scopes)
+    }
+
+    /// The parties whose records of a domain may be seen: what a cursor of the domain covers.
+    fn parties(&self, visibility: Visibility) -> Vec<PartyNo> {
+        match (self, visibility) {
+            (Self::Tenant, _) | (_, Visibility::Tenant) | (Self::Units(_), Visibility::Owner) => Vec::new(),
+            (Self::Device { unit, .. }, Visibility::Unit) => unit.iter().copied().collect(),
+            (Self::Device { user, .. }, Visibility::Owner) => vec![*user],
+            (Self::Units(units), Visibility::Unit) => units.clone(),
+        }
     }
 }
 
@@ -56,7 +80,7 @@ impl Reach {
 #[derive(Debug, Clone)]
 pub(crate) struct Subscribed {
     pub(crate) domain: Arc<Domain>,
-    pub(crate) filters: Filters,
+    pub(crate) filters: Arc<Filters>,
     /// As the client sent them, to be said again.
     pub(crate) sent: Vec<Subscription>,
     pub(crate) hash: CoverHash,
@@ -73,7 +97,7 @@ impl Subscriptions {
     pub(crate) fn with(
         &self,
         sent: Vec<Subscription>,
-        reach: Reach,
+        reach: &Reach,
         (tenant, catalog, most): (&str, &Catalog, usize),
     ) -> Result<Self, SubscriptionError> {
         let mut named: BTreeMap<String, Vec<Subscription>> = BTreeMap::new();
@@ -87,7 +111,7 @@ impl Subscriptions {
             let filters = Filters::compile(&sent)
                 .map_err(|source| SubscriptionError::Filter { domain: name.clone(), source })?;
             let hash = cover_hash(&domain, &filters, reach);
-            by_name.insert(name, Subscribed { domain, filters, sent, hash });
+            by_name.insert(name, Subscribed { domain, filters: Arc::new(filters), sent, hash });
         }
         if by_name.len() > most {
             return Err(SubscriptionError::TooMany(most));
@@ -120,22 +144,21 @@ impl Subscriptions {
         self.iter().map(|subscribed| (subscribed.domain.no, Arc::clone(&subscribed.domain.name))).collect()
     }
 
-    /// The filters by domain number, for the feed.
-    pub(crate) fn filters(&self) -> HashMap<DomainNo, Filters> {
-        self.iter().map(|subscribed| (subscribed.domain.no, subscribed.filters.clone())).collect()
+    /// The set as the feed and the log's pages are asked for it.
+    pub(crate) fn audience(&self, sight: &Sight) -> Arc<Audience> {
+        let domains = self.iter().map(|subscribed| (subscribed.domain.no, Arc::clone(&subscribed.filters)));
+        Arc::new(Audience { sight: sight.clone(), domains: domains.collect() })
     }
 }
 
 /// What the copy of a domain hangs on: the filter, the scopes it uses, the definition (C1).
-fn cover_hash(domain: &Domain, filters: &Filters, reach: Reach) -> CoverHash {
+fn cover_hash(domain: &Domain, filters: &Filters, reach: &Reach) -> CoverHash {
     let mut hash = Sha256::new();
     hash.update(domain.definition.fingerprint());
-    let scope = match domain.definition.visibility() {
-        Visibility::Tenant => 0,
-        Visibility::Unit => reach.unit.unwrap_or(0),
-        Visibility::Owner => reach.user,
-    };
-    hash.update(scope.to_be_bytes());
+    hash.update([u8::from(*reach == Reach::Tenant)]);
+    for party in reach.parties(domain.definition.visibility()) {
+        hash.update(party.to_be_bytes());
+    }
     hash.update(filters.canonical().as_bytes());
     let hash: [u8; 32] = hash.finalize().into();
     let mut cover = CoverHash::default();

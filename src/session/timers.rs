@@ -31,7 +31,12 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(now: Instant, heartbeat: Duration, idle_position: Duration, token_left: Duration) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        heartbeat: Duration,
+        idle_position: Duration,
+        token_left: Duration,
+    ) -> Self {
         Self {
             heartbeat,
             idle_position,
@@ -78,7 +83,9 @@ impl Timers {
             Due::Close(CloseReason::TokenExpired)
         } else if now >= self.heard + 2 * self.heartbeat {
             Due::Close(CloseReason::HeartbeatMissed)
-        } else if self.position_due.is_some_and(|due| now >= due) || now >= self.positioned + self.idle_position {
+        } else if self.position_due.is_some_and(|due| now >= due)
+            || now >= self.positioned + self.idle_position
+        {
             Due::Position
         } else if now >= self.said + self.heartbeat {
             Due::Heartbeat
@@ -96,7 +103,8 @@ mod tests {
     fn c2_positions_and_heartbeats_come_when_they_are_due() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let mut timers = Timers::new(start, Duration::from_secs(25), Duration::from_secs(60), Duration::from_secs(3600));
+        let mut timers =
+            Timers::new(start, Duration::from_secs(25), Duration::from_secs(60), Duration::from_secs(3600));
         assert_eq!((timers.due(at(24)), timers.next()), (Due::Nothing, at(25)));
         timers.want_position(at(3), Duration::from_secs(1));
         timers.want_position(at(3), Duration::from_secs(9));
@@ -104,7 +112,10 @@ mod tests {
         timers.positioned(at(4));
         assert_eq!(timers.due(at(25)), Due::Heartbeat);
         timers.said(at(25));
-        assert_eq!((timers.due(at(49)), timers.due(at(50))), (Due::Nothing, Due::Close(CloseReason::HeartbeatMissed)));
+        assert_eq!(
+            (timers.due(at(49)), timers.due(at(50))),
+            (Due::Nothing, Due::Close(CloseReason::HeartbeatMissed))
+        );
         timers.heard(at(49));
         assert_eq!(timers.due(at(64)), Due::Position);
         assert_eq!(timers.due(at(3600)), Due::Close(CloseReason::TokenExpired));

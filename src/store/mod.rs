@@ -15,7 +15,8 @@ use synchub_protocol::server::Origin;
 use synchub_protocol::{DeviceKind, Priority};
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, TenantNo,
+    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
+    TenantNo,
 };
 use uuid::Uuid;
 
@@ -227,12 +228,14 @@ pub struct LogPlace {
 pub struct LogQuery {
     /// The tenant.
     pub tenant: TenantNo,
-    /// Only rows of these scopes.
-    pub scopes: Vec<Scope>,
+    /// Only rows of scopes that may be seen.
+    pub sight: Sight,
     /// Only rows after this place.
     pub after: u64,
     /// The most rows.
     pub limit: usize,
+    /// The most bytes of records; the first row's record is read whatever its size.
+    pub bytes: usize,
 }
 
 /// A page of the log.
@@ -246,7 +249,7 @@ pub struct LogPage {
     /// The rows, in order.
     pub rows: Vec<PageRow>,
     /// The records of the rows, as they stood when the page was read.
-    pub records: HashMap<RecordNo, Record>,
+    pub records: HashMap<RecordNo, Arc<Record>>,
 }
 
 /// A log row as a page gives it.
@@ -272,19 +275,21 @@ pub struct PageRow {
     pub priority: Priority,
 }
 
-/// Asks for a page of a domain's live records: the given scopes one after the other, each by number.
+/// Asks for a page of a domain's live records: one scope after the other, each by number.
 #[derive(Debug, Clone)]
 pub struct SnapshotQuery {
     /// The tenant.
     pub tenant: TenantNo,
     /// The domain.
     pub domain: DomainNo,
-    /// The scopes, sorted.
-    pub scopes: Vec<Scope>,
+    /// Only records of scopes that may be seen.
+    pub sight: Sight,
     /// The last record of the page before: its scope and number; none: from the beginning.
     pub after: Option<(Scope, RecordNo)>,
     /// The most records.
     pub limit: usize,
+    /// The most bytes of records; the first is read whatever its size.
+    pub bytes: usize,
 }
 
 /// A page of a domain's live records.

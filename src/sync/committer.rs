@@ -134,7 +134,12 @@ impl Committer {
         match self.commit(tenant, Arc::clone(&group)).await {
             Ok(decisions) => decisions.into_iter().map(Ok).collect(),
             Err(CommitError::Unavailable(cause)) => {
-                tracing::error!(tenant, batches = count, cause, "the store cannot write; the batches stay with the devices");
+                tracing::error!(
+                    tenant,
+                    batches = count,
+                    cause,
+                    "the store cannot write; the batches stay with the devices"
+                );
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {
@@ -148,7 +153,11 @@ impl Committer {
         }
     }
 
-    async fn decide_alone(&self, tenant: TenantNo, group: Vec<Submission>) -> Vec<Result<Decision, SubmitError>> {
+    async fn decide_alone(
+        &self,
+        tenant: TenantNo,
+        group: Vec<Submission>,
+    ) -> Vec<Result<Decision, SubmitError>> {
         let mut answers = Vec::with_capacity(group.len());
         for submission in group {
             answers.extend(Box::pin(self.decide(tenant, vec![submission])).await);
@@ -189,7 +198,8 @@ fn write_twice_on_purpose(plan: Plan) -> Plan {
         if let Some(mut row) = writes.rows.last().cloned() {
             let written = writes.records.iter_mut().find(|written| written.record.no == row.record);
             if let Some(written) = written {
-                (row.prev, row.seq, row.version, row.time_us) = (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
+                (row.prev, row.seq, row.version, row.time_us) =
+                    (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
                 (written.record.seq, written.record.version) = (row.seq, row.version);
                 writes.head = synchub_rules::record::Head { seq: row.seq, time_us: row.time_us };
                 writes.rows.push(row);

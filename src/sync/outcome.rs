@@ -1,7 +1,7 @@
 //! A decision as the frame that answers it.
 
-use synchub_protocol::server::{EntryResult, SyncResult};
 use synchub_protocol::Timestamp;
+use synchub_protocol::server::{EntryResult, SyncResult};
 use synchub_rules::group::{BatchAnswer, Outcome};
 use uuid::Uuid;
 

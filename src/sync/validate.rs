@@ -5,7 +5,7 @@
 
 use synchub_protocol::client::Sync;
 use synchub_protocol::{EntryFault, ErrorCode, RawEntry};
-use synchub_rules::group::{Author, SubmittedEntry, Submission};
+use synchub_rules::group::{Author, Submission, SubmittedEntry};
 use synchub_rules::plan::request_hash;
 
 use crate::catalog::Catalog;
@@ -90,7 +90,10 @@ fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings)
                     Some(_) => (
                         ErrorCode::TooLarge,
                         None,
-                        format!("the entry takes {size} bytes, more than {}; send less", limits.max_entry_bytes),
+                        format!(
+                            "the entry takes {size} bytes, more than {}; send less",
+                            limits.max_entry_bytes
+                        ),
                     ),
                     None => (
                         ErrorCode::UnknownDomain,

@@ -1,4 +1,7 @@
-//! The hub from outside: one binary, one folder a part.
+//! The hub's integration tests, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod session;
 mod store;
+mod support;
 mod tidy;

@@ -78,10 +78,9 @@ impl Catalog {
     /// Every definition, with the tenant that it is for; none: for all.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Definition>)> {
         let shared = self.shared.values().map(|definition| (None, definition));
-        let own = self
-            .tenants
-            .iter()
-            .flat_map(|(tenant, table)| table.values().map(|definition| (Some(tenant.as_str()), definition)));
+        let own = self.tenants.iter().flat_map(|(tenant, table)| {
+            table.values().map(|definition| (Some(tenant.as_str()), definition))
+        });
         shared.chain(own)
     }
 

@@ -1,22 +1,55 @@
-//! stub
-use crate::filter::Filters;
-use crate::record::*;
+//! Who is sent what: whether a change, live or read again, is in somebody's view.
+//!
+//! Verdicts only. The feed finds who is interested, sessions queue and send; neither decides here
+//! whether a record may be seen.
+
+mod past;
+mod replay;
+
+pub use past::was_in_view;
+pub use replay::{PageDelivery, PageRow, ReplayPage};
+
 use std::collections::HashMap;
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use std::sync::Arc;
+
+use crate::filter::Filters;
+use crate::record::{DomainNo, LogRow, Sight, View};
+
+/// What a change is to somebody's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Delivery {
+    /// The record is in view: create or update.
     Upsert,
+    /// The record exists, but left the view.
     Remove,
+    /// The record was in view and was deleted.
     Delete,
 }
-pub fn verdict(_row: &LogRow, _s: &[Scope], _f: &Filters) -> Option<Delivery> {
-    None
+
+/// What somebody is sent: the scopes that may be seen and the domains that are subscribed to.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    /// What may be seen.
+    pub sight: Sight,
+    /// The filters of each domain; a domain that is not here is not sent.
+    pub domains: HashMap<DomainNo, Arc<Filters>>,
 }
-pub fn replay(_rows: &[&LogRow], _s: &[Scope], _f: &HashMap<DomainNo, Filters>) -> Vec<(usize, Delivery)> {
-    vec![]
+
+/// Whether a record is in somebody's view of its domain.
+pub fn is_in_view(view: &View, sight: &Sight, filters: &Filters) -> bool {
+    sight.covers(view.scope) && filters.matches(&view.data)
 }
-pub fn in_view(_v: &View, _s: &[Scope], _f: &Filters) -> bool {
-    false
-}
-pub fn was_in_view(_h: &History, _v: &[u64], _s: &[Scope], _f: &Filters) -> bool {
-    false
+
+/// What a live row is to somebody; none if it is nothing. A row of a scope that may not be seen is
+/// nothing, whatever it says: who sees the other side of the change has a row of its own (V2).
+pub fn verdict(row: &LogRow, sight: &Sight, filters: &Filters) -> Option<Delivery> {
+    if !sight.covers(row.scope) {
+        return None;
+    }
+    let sees = |view: &Option<View>| view.as_ref().is_some_and(|view| is_in_view(view, sight, filters));
+    if sees(&row.after) {
+        return Some(Delivery::Upsert);
+    }
+    let gone = if row.after.is_none() { Delivery::Delete } else { Delivery::Remove };
+    sees(&row.before).then_some(gone)
 }

@@ -35,12 +35,7 @@ pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fau
 
 fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
     catch_unwind(AssertUnwindSafe(|| plan(loaded)))
-        .map_err(|panic| Fault::Mismatch(format!("the plan of the group panicked: {}", panic_text(&*panic))))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+        .map_err(|panic| Fault::panicked("the plan of the group", &*panic))
 }
 
 /// Places and times rise strictly from the head on, and the new head is the last row (T1).

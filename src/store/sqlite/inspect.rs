@@ -1,5 +1,7 @@
 //! What the store holds, as JSON for people. Never on the way of a session.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use synchub_protocol::{Data, Timestamp};
 use synchub_rules::record::{Scope, SyncStatus, TenantNo, Write};
@@ -9,6 +11,37 @@ use super::codec;
 use super::reader::Reader;
 use super::rows::{self, RecordRow};
 use crate::store::StoreError;
+
+/// Looks into a store without becoming its hub: for people, while a hub may be running on it.
+#[derive(Debug)]
+pub struct Inspector(Reader);
+
+impl Inspector {
+    /// Opens the database file for reading; it must be there.
+    pub fn open(path: &Path) -> Self {
+        Self(Reader::new(path, 1, 0))
+    }
+
+    /// One record.
+    pub async fn record(&self, tenant: &str, domain: &str, key: Uuid) -> Result<Option<Value>, StoreError> {
+        self.0.find_record(tenant, domain, key).await
+    }
+
+    /// Devices of a tenant; of one user or one id where given.
+    pub async fn devices(
+        &self,
+        tenant: &str,
+        user: Option<&str>,
+        device: Option<&str>,
+    ) -> Result<Vec<Value>, StoreError> {
+        self.0.find_devices(tenant, user, device).await
+    }
+
+    /// At most `limit` rows of a tenant's log after a place.
+    pub async fn log(&self, tenant: &str, after: u64, limit: u32) -> Result<Vec<Value>, StoreError> {
+        self.0.find_log(tenant, after, limit).await
+    }
+}
 
 impl Reader {
     pub(super) async fn find_record(

@@ -31,6 +31,7 @@ use crate::store::{
     SnapshotPage, SnapshotQuery, Store, StoreError,
 };
 
+pub use self::inspect::Inspector;
 pub use self::schema::{OpenError, migrate};
 
 /// What may be chosen about a SQLite store.

@@ -4,11 +4,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use synchub_rules::record::{Head, History, Record, RecordNo, Scope, TenantNo};
+use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
 
 use super::codec;
 use super::origins::Origins;
@@ -74,16 +76,24 @@ impl Reader {
         let place = self.place_in(&mut read, query.tenant).await?;
         let limit = query.limit.max(1);
         let mut found = Vec::new();
-        for scope in distinct(&query.scopes) {
-            found.extend(log_rows(&mut read, &query, scope, limit).await?);
+        match &query.sight {
+            Sight::Everything => found = all_log_rows(&mut read, &query, limit).await?,
+            Sight::Scopes(scopes) => {
+                for scope in distinct(scopes) {
+                    found.extend(log_rows(&mut read, &query, scope, limit).await?);
+                }
+            }
         }
         found.sort_unstable_by_key(|row| row.seq);
         found.truncate(limit);
+        let fitting = fitting(&mut read, &query, &found).await?;
+        let is_full = found.len() == limit || fitting < found.len();
+        found.truncate(fitting);
         let records: Vec<RecordNo> = found.iter().map(|row| row.rid).collect();
         let records = records_by_number(&mut read, query.tenant, records).await?;
+        let records = records.into_iter().map(|(no, record)| (no, Arc::new(record))).collect();
         let origins = self.origins.find(&mut read, found.iter().map(|row| row.install)).await?;
         read.commit().await?;
-        let is_full = found.len() == limit;
         let rows = found.into_iter().map(|row| row.page_row(&origins)).collect::<Result<Vec<_>, _>>()?;
         let end = rows.last().filter(|_| is_full).map(|row| Head { seq: row.seq, time_us: row.time_us });
         Ok(LogPage { place, end: end.unwrap_or(place.head), rows, records })
@@ -95,21 +105,16 @@ impl Reader {
             Some(_) => None,
             None => Some(count_live(&mut read, &query).await?),
         };
-        let limit = query.limit.max(1);
-        let mut found: Vec<RecordRow> = Vec::new();
+        let mut found = Found { rows: Vec::new(), bytes: 0, is_full: false };
         for (scope, after) in remaining(&query) {
-            // One more than asked for tells whether anything follows.
-            let room = limit + 1 - found.len();
-            found.extend(live_records(&mut read, &query, scope, (after, room)).await?);
-            if found.len() > limit {
+            live_records(&mut read, &query, (scope, after), &mut found).await?;
+            if found.is_full {
                 break;
             }
         }
         read.commit().await?;
-        let is_last = found.len() <= limit;
-        found.truncate(limit);
-        let records = found.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
-        Ok(SnapshotPage { records, is_last, total })
+        let records = found.rows.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
+        Ok(SnapshotPage { records, is_last: !found.is_full, total })
     }
 
     pub(super) async fn histories(
@@ -179,15 +184,46 @@ async fn log_rows(
     scope: Scope,
     limit: usize,
 ) -> Result<Vec<LogRowFound>, StoreError> {
-    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
-               WHERE tenant = ?1 AND scope = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
-    let rows = sqlx::query_as(sql)
+    let rows = sqlx::query_as(rows::LOG_ROWS)
         .bind(query.tenant)
         .bind(scope.number())
         .bind(codec::to_db(query.after)?)
         .bind(limit_parameter(limit))
         .fetch_all(&mut **read);
     Ok(rows.await?)
+}
+
+/// The same whatever the scope: for who sees the whole tenant.
+async fn all_log_rows(
+    read: &mut Read,
+    query: &LogQuery,
+    limit: usize,
+) -> Result<Vec<LogRowFound>, StoreError> {
+    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
+               WHERE tenant = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let rows = sqlx::query_as(sql)
+        .bind(query.tenant)
+        .bind(codec::to_db(query.after)?)
+        .bind(limit_parameter(limit))
+        .fetch_all(&mut **read);
+    Ok(rows.await?)
+}
+
+/// How many of the rows have records that fit into the page together; the first one always does.
+async fn fitting(read: &mut Read, query: &LogQuery, rows: &[LogRowFound]) -> Result<usize, StoreError> {
+    let numbers = json_numbers(rows.iter().map(|row| row.rid).collect());
+    let sql = "SELECT rid, length(data) FROM record
+               WHERE rid IN (SELECT value FROM json_each(?2)) AND tenant = ?1";
+    let sizes: Vec<(i64, i64)> =
+        sqlx::query_as(sql).bind(query.tenant).bind(numbers).fetch_all(&mut **read).await?;
+    let mut sizes: HashMap<i64, usize> =
+        sizes.into_iter().map(|(rid, size)| (rid, usize::try_from(size).unwrap_or(usize::MAX))).collect();
+    let mut bytes = 0_usize;
+    let over = rows.iter().position(|row| {
+        bytes = bytes.saturating_add(sizes.remove(&row.rid).unwrap_or(0));
+        bytes > query.bytes
+    });
+    Ok(over.map_or(rows.len(), |over| over.max(1)))
 }
 
 /// A JSON array as a parameter: one statement whatever the number of numbers.
@@ -233,38 +269,71 @@ async fn changes(
 
 /// The scopes that a page still has to walk, each with the number after which it goes on.
 fn remaining(query: &SnapshotQuery) -> Vec<(Scope, RecordNo)> {
-    let Some((at, after)) = query.after else {
-        return query.scopes.iter().map(|scope| (*scope, 0)).collect();
+    let Sight::Scopes(scopes) = &query.sight else {
+        return vec![query.after.unwrap_or((Scope::from_number(i64::MIN + 1), 0))];
     };
-    let rest = query.scopes.iter().filter(|scope| **scope >= at);
-    rest.map(|scope| (*scope, if *scope == at { after } else { 0 })).collect()
+    let mut scopes = scopes.clone();
+    scopes.sort_unstable();
+    scopes.dedup();
+    let Some((at, after)) = query.after else {
+        return scopes.into_iter().map(|scope| (scope, 0)).collect();
+    };
+    let rest = scopes.into_iter().filter(|scope| *scope >= at);
+    rest.map(|scope| (scope, if scope == at { after } else { 0 })).collect()
+}
+
+/// The records of a page, as far as they were read.
+struct Found {
+    rows: Vec<RecordRow>,
+    bytes: usize,
+    /// A record follows that does not fit any more.
+    is_full: bool,
 }
 
 async fn live_records(
     read: &mut Read,
     query: &SnapshotQuery,
-    scope: Scope,
-    (after, room): (RecordNo, usize),
-) -> Result<Vec<RecordRow>, StoreError> {
-    let rows = sqlx::query_as(rows::LIVE_RECORDS)
+    (scope, after): (Scope, RecordNo),
+    found: &mut Found,
+) -> Result<(), StoreError> {
+    let sql = match query.sight {
+        Sight::Scopes(_) => rows::LIVE_RECORDS,
+        Sight::Everything => rows::LIVE_RECORDS_OF_ALL,
+    };
+    // One more than asked for tells whether anything follows.
+    let room = query.limit.max(1) + 1 - found.rows.len();
+    let mut rows = sqlx::query_as(sql)
         .bind(query.tenant)
         .bind(query.domain)
         .bind(scope.number())
         .bind(after)
         .bind(limit_parameter(room))
-        .fetch_all(&mut **read);
-    Ok(rows.await?)
+        .fetch(&mut **read);
+    while let Some(row) = rows.next().await {
+        let row: RecordRow = row?;
+        let fits = found.rows.len() < query.limit.max(1) && found.bytes + row.size() <= query.bytes;
+        if !fits && !found.rows.is_empty() {
+            found.is_full = true;
+            break;
+        }
+        found.bytes += row.size();
+        found.rows.push(row);
+    }
+    Ok(())
 }
 
 async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
-    let scopes = query.scopes.iter().map(|scope| scope.number()).collect();
-    let sql = "SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0
-               AND scope IN (SELECT value FROM json_each(?3))";
-    let count: i64 = sqlx::query_scalar(sql)
-        .bind(query.tenant)
-        .bind(query.domain)
-        .bind(json_numbers(scopes))
-        .fetch_one(&mut **read)
-        .await?;
+    let count: i64 = match &query.sight {
+        Sight::Everything => sqlx::query_scalar(rows::COUNT_LIVE_OF_ALL)
+            .bind(query.tenant)
+            .bind(query.domain)
+            .fetch_one(&mut **read),
+        Sight::Scopes(scopes) => sqlx::query_scalar(rows::COUNT_LIVE)
+            .bind(query.tenant)
+            .bind(query.domain)
+            .bind(json_numbers(scopes.iter().map(|scope| scope.number()).collect()))
+            .fetch_one(&mut **read),
+    }
+    .await?;
     Ok(codec::from_db(count)?)
 }

@@ -35,6 +35,7 @@ pub(crate) async fn inv1_a_commit_keeps_everything_it_was_given(backend: &dyn Ba
     let change = PastChange {
         version: 1,
         seq: 1,
+        prev: 0,
         time_us: row.time_us,
         kind: RowKind::Create,
         scope: world.user(),
@@ -159,7 +160,10 @@ pub(crate) async fn e3_history_goes_back_to_the_version_asked_for(backend: &dyn 
         let history = &loaded.records[&(world.domain, key(1))];
         let found: Vec<u64> = history.changes.iter().map(|change| change.version).collect();
         assert_eq!(found, versions, "since {since}");
-        assert!(history.changes.iter().all(|change| change.old != data(json!({"n": change.version}))));
+        for change in &history.changes {
+            let before = if change.version == 1 { json!(null) } else { json!(change.version - 1) };
+            assert_eq!(change.old, data(json!({"n": before})));
+        }
     }
 }
 

@@ -2,12 +2,18 @@
 
 use synchub::store::{LogPage, LogQuery, SnapshotPage, SnapshotQuery};
 use synchub_protocol::Priority;
-use synchub_rules::record::{Head, RecordNo, RowKind, Scope};
+use synchub_rules::record::{Head, RecordNo, RowKind, Scope, Sight};
 
 use super::world::{Backend, Edit, World, key, registration};
 
 async fn log(world: &World, scopes: &[Scope], after: u64, limit: usize) -> LogPage {
-    let query = LogQuery { tenant: world.me.tenant, scopes: scopes.to_vec(), after, limit };
+    let query = LogQuery {
+        tenant: world.me.tenant,
+        sight: Sight::Scopes(scopes.to_vec()),
+        after,
+        limit,
+        bytes: 1 << 20,
+    };
     world.store.log_page(query).await.unwrap()
 }
 
@@ -108,7 +114,14 @@ async fn snapshot(
     limit: usize,
 ) -> SnapshotPage {
     let scopes = scopes.to_vec();
-    let query = SnapshotQuery { tenant: world.me.tenant, domain: world.domain, scopes, after, limit };
+    let query = SnapshotQuery {
+        tenant: world.me.tenant,
+        domain: world.domain,
+        sight: Sight::Scopes(scopes),
+        after,
+        limit,
+        bytes: 1 << 20,
+    };
     world.store.snapshot_page(query).await.unwrap()
 }
 

@@ -1,0 +1,204 @@
+//! An edit of a record that stands: which of its fields are edits, which of them are stale, who wins,
+//! and what the definition allows (E3 to E9).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use synchub_protocol::Data;
+use synchub_protocol::server::{Resolution, Status, Strategy};
+
+use crate::conflict::{self, Clash, Winner, owners};
+use crate::domain::{Definition, Violation};
+use crate::group::ReviewKind;
+use crate::plan::entry::{Case, Dispute, Ruling};
+use crate::plan::slot::Slot;
+use crate::plan::write::Change;
+use crate::record::{PastChange, RowKind, Stamp};
+
+/// A field that the entry changes.
+#[derive(Debug)]
+struct Edit<'a> {
+    field: &'a str,
+    value: Cow<'a, Value>,
+    /// Whether it was stale and won.
+    won: bool,
+}
+
+/// What an entry's fields come to.
+#[derive(Debug, Default)]
+struct Merge<'a> {
+    edits: Vec<Edit<'a>>,
+    /// For each contested field who won and why.
+    fields: Data,
+    n_lost: usize,
+    n_open: usize,
+    /// The first edit that the definition does not allow.
+    barred: Option<Violation>,
+}
+
+/// Decides an edit of a live record that the sender may see.
+pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
+    let record = &slot.record;
+    let definition = &*case.domain.definition;
+    let newer = slot.is_newer(case.base(record), case.author.install);
+    let home = match case.home(Some(record)) {
+        Ok(home) => home,
+        Err(error) => return Ruling::refused(error),
+    };
+    let stamp = case.stamp(Some(slot));
+    let mut merge = contest(slot, case, stamp);
+    let (data, old) = loop {
+        let violation = match check(slot, case, &merge.edits) {
+            Ok(result) => break result,
+            Err(violation) => violation,
+        };
+        let barred = merge.edits.iter().position(|edit| violation.field.as_deref() == Some(edit.field));
+        match barred.filter(|_| newer) {
+            Some(place) => merge.bar(place, violation),
+            None => return Ruling::refused(violation.into()),
+        }
+    };
+    let moved = (record.unit, record.owner) != (home.unit, home.owner);
+    let change = (moved || !merge.edits.is_empty()).then(|| {
+        let priority = case.priority(&data);
+        Change { kind: RowKind::Update, data, old, home, stamp, priority }
+    });
+    match (merge.dispute(definition.strategy()), change) {
+        (Some(dispute), change) => Ruling::disputed(change, dispute),
+        (None, None) => Ruling::plain(Status::Unchanged),
+        (None, Some(change)) => Ruling::changed(if newer { Status::Merged } else { Status::Updated }, change),
+    }
+}
+
+/// An edit that meets a tombstone without naming it: the delete stands (D1, D2).
+pub(super) fn lost_to_delete(case: &Case<'_>) -> Ruling {
+    let strategy = case.domain.definition.strategy();
+    let (resolution, kind) = match strategy {
+        Strategy::Manual => (Resolution::ManualRequired, ReviewKind::Manual),
+        _ => (Resolution::Server, ReviewKind::Refused),
+    };
+    Ruling::disputed(None, Dispute { strategy, resolution, kind, fields: Data::new(), barred: None })
+}
+
+/// Sorts an entry's fields into edits, losers, and what is no edit at all.
+fn contest<'a>(slot: &'a Slot, case: &Case<'a>, stamp: Stamp) -> Merge<'a> {
+    let (record, definition) = (&slot.record, &*case.domain.definition);
+    let base = case.base(record);
+    let since = if case.entry.delta { None } else { slot.since(base) };
+    let mut merge = Merge::default();
+    for (field, sent) in &case.entry.data {
+        let standing = record.data.get(field);
+        if is_append(definition, field) {
+            // What is no such list stays as it is, to be refused by the check.
+            let fits = definition.check_value(field, sent).is_ok();
+            let value =
+                if fits { Cow::Owned(definition.merge_append(standing, sent)) } else { Cow::Borrowed(sent) };
+            if !same(standing, &value) {
+                merge.edits.push(Edit { field, value, won: false });
+            }
+            continue;
+        }
+        if same(standing, sent)
+            || since.is_some_and(|since| same(value_at(since, base, field, standing), sent))
+        {
+            continue;
+        }
+        let from = (base, case.author.install);
+        let strategy = definition.strategy();
+        let Some(rival) = owners::rival(&record.writes, &record.data, field, from, strategy) else {
+            merge.edits.push(Edit { field, value: Cow::Borrowed(sent), won: false });
+            continue;
+        };
+        let clash = Clash { field, standing, standing_stamp: rival, sent, stamp };
+        let verdict = conflict::resolve(strategy, definition.escalation(), &clash);
+        merge.note(field, verdict.winner, verdict.reason.as_str());
+        match verdict.winner {
+            Winner::Client => merge.edits.push(Edit { field, value: Cow::Borrowed(sent), won: true }),
+            Winner::Server => merge.n_lost += 1,
+            Winner::Nobody => merge.n_open += 1,
+        }
+    }
+    merge
+}
+
+/// A field's value in the base version: what the first change since found, else what stands (E3).
+fn value_at<'a>(
+    since: &'a [PastChange],
+    base: u64,
+    field: &str,
+    standing: Option<&'a Value>,
+) -> Option<&'a Value> {
+    if base == 0 {
+        return None;
+    }
+    since.iter().find_map(|change| change.old.get(field)).or(standing)
+}
+
+fn is_append(definition: &Definition, field: &str) -> bool {
+    definition.append_fields().iter().any(|append| append == field)
+}
+
+/// Whether two values are equal; absent and null are.
+fn same(standing: Option<&Value>, value: &Value) -> bool {
+    standing.unwrap_or(&Value::Null) == value
+}
+
+/// The record as the edits would leave it, and the values that they replace, if the definition allows
+/// it. A violation names one of the edits.
+fn check(slot: &Slot, case: &Case<'_>, edits: &[Edit<'_>]) -> Result<(Arc<Data>, Data), Violation> {
+    let definition = &*case.domain.definition;
+    for Edit { field, value, .. } in edits {
+        definition.check_value(field, value)?;
+        if definition.workflow_field() == Some(field) {
+            definition.check_transition(slot.record.data.get(*field), value, case.hand())?;
+        }
+    }
+    let (data, old) = apply(&slot.record.data, edits);
+    definition.check_record(&data, edits.iter().map(|edit| edit.field))?;
+    Ok((data, old))
+}
+
+/// The record's fields with the edits, and the values that these replace.
+fn apply(standing: &Arc<Data>, edits: &[Edit<'_>]) -> (Arc<Data>, Data) {
+    let mut data = Arc::clone(standing);
+    let mut old = Data::new();
+    if !edits.is_empty() {
+        let data = Arc::make_mut(&mut data);
+        for Edit { field, value, .. } in edits {
+            let before = data.insert((*field).to_owned(), value.clone().into_owned());
+            old.insert((*field).to_owned(), before.unwrap_or_default());
+        }
+    }
+    (data, old)
+}
+
+impl Merge<'_> {
+    fn note(&mut self, field: &str, winner: Winner, why: &str) {
+        self.fields.insert(field.to_owned(), json!({ "winner": winner.as_str(), "why": why }));
+    }
+
+    /// Takes out an edit that is not allowed: the record keeps its value (E8).
+    fn bar(&mut self, place: usize, violation: Violation) {
+        let edit = self.edits.swap_remove(place);
+        self.n_lost += 1;
+        self.note(edit.field, Winner::Server, violation.code.as_str());
+        self.barred.get_or_insert(violation);
+    }
+
+    fn dispute(self, strategy: Strategy) -> Option<Dispute> {
+        if self.fields.is_empty() {
+            return None;
+        }
+        let n_won = self.edits.iter().filter(|edit| edit.won).count();
+        let resolution = match (self.n_open, n_won, self.n_lost) {
+            (1.., _, _) => Resolution::ManualRequired,
+            (_, _, 0) => Resolution::Client,
+            (_, 0, _) => Resolution::Server,
+            _ => Resolution::Merged,
+        };
+        let manual = resolution == Resolution::ManualRequired;
+        let kind = if manual { ReviewKind::Manual } else { ReviewKind::Resolved };
+        Some(Dispute { strategy, resolution, kind, fields: self.fields, barred: self.barred })
+    }
+}

@@ -1,0 +1,159 @@
+//! A change on its way into the overlay: versions, places and times, log rows, and who owns what.
+
+use std::sync::Arc;
+
+use synchub_protocol::server::Strategy;
+use synchub_protocol::{Data, Priority};
+
+use crate::conflict::owners;
+use crate::domain::Visibility;
+use crate::group::{Author, Domain};
+use crate::plan::overlay::{Overlay, RecordKey};
+use crate::record::{
+    Head, LogRow, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, View, Write,
+};
+
+/// What an entry does to its record.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// Create, update or delete.
+    pub(super) kind: RowKind,
+    /// The record's fields after it.
+    pub(super) data: Arc<Data>,
+    /// The fields that it touches, with their values before; of a record's first change empty.
+    pub(super) old: Data,
+    pub(super) home: Home,
+    pub(super) stamp: Stamp,
+    pub(super) priority: Priority,
+}
+
+/// Where a record belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Home {
+    pub(super) unit: Option<PartyNo>,
+    pub(super) owner: Option<PartyNo>,
+    pub(super) scope: Scope,
+}
+
+/// Who may see a record of such a domain (V2); none for an owner's record without an owner.
+pub(super) fn scope_of(
+    visibility: Visibility,
+    unit: Option<PartyNo>,
+    owner: Option<PartyNo>,
+) -> Option<Scope> {
+    match visibility {
+        Visibility::Tenant => Some(Scope::Tenant),
+        Visibility::Unit => Some(unit.map_or(Scope::Tenant, Scope::Party)),
+        Visibility::Owner => owner.map(Scope::Party),
+    }
+}
+
+impl Overlay {
+    /// Puts a change into the overlay and returns the version that it made.
+    pub(super) fn apply(&mut self, author: &Author, domain: &Domain, key: RecordKey, change: Change) -> u64 {
+        if self.slot(key).is_none() {
+            let record = self.blank(key, &change);
+            self.insert(key, record);
+        }
+        let row = self.describe(author, domain, key, &change);
+        let (version, kind) = (row.version, row.kind);
+        // A domain without a feed has no rows: its records have no place, and nobody walks back.
+        let place =
+            if domain.definition.feed() { self.log(row) } else { Head { seq: 0, time_us: self.now_us } };
+        let Some(slot) = self.touch(key) else { return version };
+        let past = PastChange {
+            version,
+            seq: place.seq,
+            prev: slot.record.seq,
+            time_us: place.time_us,
+            kind,
+            scope: change.home.scope,
+            install: author.install,
+            old: change.old.clone(),
+        };
+        slot.changes.extend(domain.definition.feed().then_some(past));
+        settle(&mut slot.record, (version, place), domain.definition.strategy(), change);
+        version
+    }
+
+    /// A record before its first change.
+    fn blank(&mut self, (domain, key): RecordKey, change: &Change) -> Record {
+        let Home { unit, owner, scope } = change.home;
+        Record {
+            no: self.take_number(),
+            domain,
+            key,
+            unit,
+            owner,
+            scope,
+            version: 0,
+            seq: 0,
+            time_us: 0,
+            priority: change.priority,
+            sync_status: SyncStatus::Synced,
+            deleted: true,
+            writes: Vec::new(),
+            data: Arc::default(),
+        }
+    }
+
+    /// The change's log row, but for its place and time.
+    fn describe(&self, author: &Author, domain: &Domain, key: RecordKey, change: &Change) -> LogRow {
+        let record = self.slot(key).map(|slot| &slot.record);
+        let version = record.map(|record| record.version).filter(|version| *version > 0);
+        let before = record.and_then(Record::view);
+        let moved = before.as_ref().is_some_and(|before| before.scope != change.home.scope);
+        let lives = change.kind != RowKind::Delete;
+        LogRow {
+            seq: 0,
+            scope: change.home.scope,
+            kind: if moved { RowKind::Create } else { change.kind },
+            domain: domain.no,
+            domain_name: Arc::clone(&domain.name),
+            record: record.map_or(0, |record| record.no),
+            key: key.1,
+            version: version.unwrap_or(self.version_floor).max(self.epoch << 32) + 1,
+            prev: record.map_or(0, |record| record.seq),
+            time_us: 0,
+            install: author.install,
+            origin: Arc::clone(&author.origin),
+            priority: change.priority,
+            old: change.old.clone(),
+            before,
+            after: lives.then(|| View { data: Arc::clone(&change.data), scope: change.home.scope }),
+        }
+    }
+
+    /// Appends a change's row, after one in the scope that the record leaves by it (V2).
+    fn log(&mut self, row: LogRow) -> Head {
+        let left = row.before.as_ref().map(|before| before.scope).filter(|left| *left != row.scope);
+        if let Some(scope) = left {
+            self.append(LogRow { scope, kind: RowKind::Leave, ..row.clone() });
+        }
+        self.append(row)
+    }
+
+    fn append(&mut self, row: LogRow) -> Head {
+        let last = self.writes.head;
+        let seq = last.seq.max(self.epoch << 40) + 1;
+        let time_us = self.now_us.max(last.time_us + 1);
+        self.writes.rows.push(LogRow { seq, time_us, ..row });
+        self.writes.head = Head { seq, time_us };
+        self.writes.head
+    }
+}
+
+/// Brings the record to what the change leaves.
+fn settle(record: &mut Record, (version, place): (u64, Head), strategy: Strategy, change: Change) {
+    let Change { kind, data, old, home, stamp, priority } = change;
+    if kind == RowKind::Create {
+        let dropped = old.keys().filter(|field| !data.contains_key(*field)).cloned().collect();
+        record.writes = owners::created(version, stamp, dropped);
+    } else {
+        let write = Write { version, stamp, fields: old.keys().cloned().collect() };
+        owners::take(&mut record.writes, write, &record.data, strategy);
+    }
+    (record.version, record.seq, record.time_us) = (version, place.seq, place.time_us);
+    (record.unit, record.owner, record.scope) = (home.unit, home.owner, home.scope);
+    (record.data, record.deleted, record.priority) = (data, kind == RowKind::Delete, priority);
+}

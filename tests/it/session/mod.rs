@@ -1,0 +1,3 @@
+//! Sessions over real sockets, in raw frames.
+
+mod basics;

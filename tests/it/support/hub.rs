@@ -1,0 +1,121 @@
+//! A hub in this process, on a free port, with a store and a clock of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use synchub::app::Node;
+use synchub::auth::{Grant, Role, Signer};
+use synchub::clock::ManualClock;
+use synchub::config::{Secret, Settings};
+use synchub::entropy::SeededEntropy;
+use synchub::store::Store;
+use tempfile::TempDir;
+
+/// Where the clock of a test hub stands: 2026-01-01T00:00:00Z.
+pub(crate) const NOW_US: i64 = 1_767_225_600_000_000;
+
+/// A hub that is to be started.
+pub(crate) struct HubBuilder {
+    settings: Settings,
+    folder: Option<TempDir>,
+    definitions: Vec<(String, String)>,
+}
+
+/// A running hub; its folder is removed with it.
+pub(crate) struct Hub {
+    pub(crate) node: Node,
+    pub(crate) clock: Arc<ManualClock>,
+    signer: Signer,
+    folder: TempDir,
+    settings: Settings,
+}
+
+impl Hub {
+    /// A hub with the settings of a fresh start.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).start().await
+    }
+
+    /// A hub with other settings.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> HubBuilder {
+        let mut settings = Settings::default();
+        settings.listen = ([127, 0, 0, 1], 0).into();
+        settings.auth.hs256_secret = Some(Secret::new("a test secret of more than 32 bytes, for all hubs"));
+        settings.feed.position_ms = 50;
+        settings.drain.secs = 1;
+        settings.drain.finish_secs = 5;
+        if let Ok(bytes) = std::env::var("SYNCHUB_TEST_TAIL_BYTES") {
+            settings.feed.tail_bytes = bytes.parse().unwrap();
+        }
+        change(&mut settings);
+        HubBuilder { settings, folder: None, definitions: Vec::new() }
+    }
+
+    /// The address of the socket.
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/ws", self.node.address())
+    }
+
+    /// The address of the HTTP port.
+    pub(crate) fn http(&self) -> String {
+        format!("http://{}", self.node.address())
+    }
+
+    /// The store under the hub.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.node.deps().store
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("synchub.db")
+    }
+
+    /// A token of a device of this user, good for an hour; `change` makes it another one.
+    pub(crate) fn token(&self, tenant: &str, user: &str, change: impl FnOnce(&mut Grant)) -> String {
+        let mut grant = Grant::new(tenant, user, Role::Device);
+        grant.ttl_secs = 3600;
+        change(&mut grant);
+        self.signer.sign(&grant, NOW_US).unwrap()
+    }
+
+    /// Stops the hub in good order and starts it again on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        self.node.stop().await;
+        let builder =
+            HubBuilder { settings: self.settings, folder: Some(self.folder), definitions: Vec::new() };
+        builder.start().await
+    }
+
+    /// Stops the hub in good order.
+    pub(crate) async fn stop(self) {
+        self.node.stop().await;
+    }
+}
+
+impl HubBuilder {
+    /// Adds a definition file for all tenants (`NAME.toml`) or for one (`TENANT/NAME.toml`).
+    pub(crate) fn definition(mut self, path: &str, text: &str) -> Self {
+        self.definitions.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
+    pub(crate) async fn start(mut self) -> Hub {
+        let folder = self.folder.take().unwrap_or_else(|| TempDir::new().unwrap());
+        self.settings.data_dir = folder.path().to_owned();
+        let domains = folder.path().join("domains");
+        for (path, text) in &self.definitions {
+            let path = domains.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        if domains.exists() {
+            self.settings.domains_dir = Some(domains);
+        }
+        let clock = ManualClock::at(NOW_US);
+        let signer = Signer::new(&self.settings.auth).unwrap();
+        let entropy = SeededEntropy::new(1);
+        let node = Node::start(self.settings.clone(), clock.clone(), entropy).await.unwrap();
+        Hub { node, clock, signer, folder, settings: self.settings }
+    }
+}
