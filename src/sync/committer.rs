@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
-use synchub_rules::record::TenantNo;
+use synchub_rules::record::{Head, TenantNo};
 use tokio::sync::{Notify, oneshot};
 
 use super::SubmitError;
@@ -191,21 +191,27 @@ impl Committer {
 }
 
 /// Logs the last change of a group twice when a test asks for it, to prove that the double is found.
-fn write_twice_on_purpose(plan: Plan) -> Plan {
-    fail::fail_point!("engine::write_twice", |_| {
-        let mut plan = plan;
-        let writes = &mut plan.writes;
-        if let Some(mut row) = writes.rows.last().cloned() {
-            let written = writes.records.iter_mut().find(|written| written.record.no == row.record);
-            if let Some(written) = written {
-                (row.prev, row.seq, row.version, row.time_us) =
-                    (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
-                (written.record.seq, written.record.version) = (row.seq, row.version);
-                writes.head = synchub_rules::record::Head { seq: row.seq, time_us: row.time_us };
-                writes.rows.push(row);
-            }
-        }
-        plan
+fn write_twice_on_purpose(mut plan: Plan) -> Plan {
+    let writes = &mut plan.writes;
+    let last = writes.rows.last().filter(|_| writes_twice()).cloned();
+    let written = last.as_ref().and_then(|row| {
+        writes
+            .records
+            .iter_mut()
+            .find(|written| written.record.no == row.record)
+            .map(|written| &mut written.record)
     });
+    if let (Some(mut row), Some(record)) = (last, written) {
+        (row.prev, row.seq, row.version, row.time_us) =
+            (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
+        (record.seq, record.version, record.time_us) = (row.seq, row.version, row.time_us);
+        writes.head = Head { seq: row.seq, time_us: row.time_us };
+        writes.rows.push(row);
+    }
     plan
+}
+
+fn writes_twice() -> bool {
+    fail::fail_point!("engine::write_twice", |_| true);
+    false
 }

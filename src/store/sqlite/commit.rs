@@ -26,11 +26,17 @@ pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fau
     check_log(before, &writes)?;
     write::write(&transaction, tenant, &writes)?;
     fail::fail_point!("store::before_commit");
-    transaction.commit()?;
+    if forgets() { transaction.rollback() } else { transaction.commit() }?;
     fail::fail_point!("store::after_commit");
     let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
     writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
     Ok(Committed { decisions, rows: writes.rows, epoch: identity.epoch, head: writes.head })
+}
+
+/// Answers without a commit when a test asks for it, to prove that the lie is found (invariant 1).
+fn forgets() -> bool {
+    fail::fail_point!("store::forget_commit", |_| true);
+    false
 }
 
 fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
