@@ -39,7 +39,8 @@ impl Session {
                     }
                 }
                 Ok(None) => break,
-                Err(Lost) => return self.catch_up(CatchUpCause::SlowReader),
+                Err(Lost::Full) => return self.catch_up(CatchUpCause::SlowReader),
+                Err(Lost::Gap) => return self.catch_up(CatchUpCause::Gap),
             }
         }
         if self.outbox.has_data() {

@@ -20,6 +20,8 @@ use crate::catalog::Catalog;
 pub(crate) enum SubscriptionError {
     #[error("there is no domain `{0}` to subscribe to")]
     UnknownDomain(String),
+    #[error("this token may not see the domain `{0}`")]
+    Forbidden(String),
     #[error("the filter of `{domain}`: {source}")]
     Filter { domain: String, source: FilterError },
     #[error("a session may subscribe to at most {0} domains")]
@@ -30,6 +32,7 @@ impl SubscriptionError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownDomain(_) => ErrorCode::UnknownDomain,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Filter { .. } | Self::TooMany(_) => ErrorCode::BadRequest,
         }
     }

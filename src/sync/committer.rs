@@ -143,10 +143,12 @@ impl Committer {
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {
+                self.metrics.commit_failures.inc();
                 let group = Arc::try_unwrap(group).unwrap_or_else(|shared| (*shared).clone());
                 self.decide_alone(tenant, group).await
             }
             Err(CommitError::Refused(cause)) => {
+                self.metrics.commit_failures.inc();
                 tracing::error!(tenant, cause, "the store refused a batch");
                 vec![Err(SubmitError::Internal)]
             }
