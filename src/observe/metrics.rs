@@ -92,11 +92,13 @@ impl Metrics {
     }
 
     /// Counts a session with this encoding until the guard is dropped.
-    #[must_use = "the session counts only as long as the guard lives"]
-    pub fn session(&self, encoding: Encoding) -> SessionCount {
-        let gauge = self.sessions.of(encoding).clone();
-        gauge.inc();
-        SessionCount { gauge }
+    pub fn session(&self, encoding: Encoding) -> Counted {
+        Counted::one(self.sessions.of(encoding))
+    }
+
+    /// Counts a socket until the guard is dropped.
+    pub fn socket(&self) -> Counted {
+        Counted::one(&self.sockets)
     }
 
     /// Counts a group that was committed in `us` microseconds.
@@ -132,13 +134,21 @@ impl Deref for Metrics {
     }
 }
 
-/// One session in the count of sessions.
+/// One in a count, until it is dropped.
 #[derive(Debug)]
-pub struct SessionCount {
+#[must_use = "it counts only as long as the guard lives"]
+pub struct Counted {
     gauge: Gauge,
 }
 
-impl Drop for SessionCount {
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
     }

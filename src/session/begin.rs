@@ -39,7 +39,7 @@ impl Session {
             session,
             received_us,
         } = greeting;
-        socket.admit(deps.settings.limits.max_frame_bytes);
+        socket.admit();
         let audience = subscriptions.audience(&reach.sight());
         let author = author(&identity, &registered, &hello, reach.sight());
         let known = known(&deps, hello.cursor.as_deref(), &registered);

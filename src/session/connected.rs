@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use synchub_protocol::server::{ErrorFrame, Position};
 use synchub_protocol::{CloseReason, ErrorCode, ServerFrame};
@@ -21,6 +22,9 @@ use crate::auth::Identity;
 use crate::push::{Feed, Membership};
 use crate::registry::{Command, Link, Mailbox, Subscriber};
 use crate::sync::{Answer, SubmitError, sync_result};
+
+/// How long a session that was told to go may take for its last answers.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A batch that waits for its decision.
 #[derive(Debug)]
@@ -92,23 +96,27 @@ impl Session {
         }
     }
 
-    /// Waits for one thing and handles it:
-    /// - the node commands (goaway, replaced), or the feed offered rows;
-    /// - the peer said something, or the socket has room again;
+    /// Waits for one thing and handles it. What cannot come without end goes first, so that a peer that
+    /// never stops talking starves nothing:
+    /// - a timer that is due;
     /// - the oldest batch in flight was decided;
     /// - a page of a snapshot or of the log was read;
-    /// - a timer.
+    /// - the node commands (goaway, replaced), or the feed offered rows;
+    /// - the peer said something, or the socket has room again.
     async fn step(&mut self) -> Result<(), CloseReason> {
+        if self.timers.due(Instant::now()) != Due::Nothing {
+            return self.on_timer();
+        }
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
         let deadline = self.timers.next();
         tokio::select! {
             biased;
-            () = self.mailbox.woken() => self.on_woken(),
-            event = self.socket.event(wants_to_send) => self.on_event(event),
             (in_flight, decision) = next_decision(&mut self.answers) => self.on_decision(&in_flight, decision),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
-            () = sleep_until(deadline) => self.on_timer(),
+            () = self.mailbox.woken() => self.on_woken(),
+            event = self.socket.event(wants_to_send) => self.on_event(event),
+            () = sleep_until(deadline) => Ok(()),
         }
     }
 
@@ -122,7 +130,11 @@ impl Session {
 
     /// The node stops: what is being decided is answered first.
     fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
+        if self.leaving {
+            return Ok(());
+        }
         self.leaving = true;
+        self.timers.leave(Instant::now() + LEAVE_TIMEOUT);
         let goaway =
             synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
         self.say(&ServerFrame::Goaway(goaway))
@@ -145,6 +157,7 @@ impl Session {
                 self.refuse(None, ErrorCode::TooLarge, message)
             }
             Event::Writable => self.write(),
+            Event::Flushed => Ok(()),
             Event::Ended(reason) => Err(reason),
         }
     }

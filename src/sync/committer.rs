@@ -19,6 +19,10 @@ use crate::config::CommitSettings;
 use crate::observe::Metrics;
 use crate::store::{CommitError, Committed, Group, Store};
 
+/// The most entries that wait to be committed on a node, about a second of work. Beyond it a batch stays
+/// with its device.
+const WAITING_ENTRIES: usize = 50_000;
+
 type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
 
 /// Batches that wait, by tenant.
@@ -35,6 +39,8 @@ struct State {
     waiting: HashMap<TenantNo, VecDeque<(Submission, Sender)>>,
     /// Tenants with something waiting, each once, in the order of their turns.
     turns: VecDeque<TenantNo>,
+    /// Entries of all that waits.
+    entries: usize,
     closed: bool,
 }
 
@@ -50,12 +56,13 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.closed || state.entries + submission.entries.len() > WAITING_ENTRIES {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
             return;
         }
+        state.entries += submission.entries.len();
         let waiting = state.waiting.entry(tenant).or_default();
         waiting.push_back((submission, sender));
         if waiting.len() == 1 {
@@ -98,6 +105,7 @@ impl Queue {
             }
             group.extend(waiting.pop_front());
         }
+        state.entries -= group.iter().map(|(submission, _)| submission.entries.len()).sum::<usize>();
         if !waiting.is_empty() {
             state.waiting.insert(tenant, waiting);
             state.turns.push_back(tenant);

@@ -6,7 +6,7 @@ use serde_json::json;
 use synchub_protocol::client::Subscription;
 use synchub_rules::domain;
 
-use super::super::subscriptions::Reach;
+use super::super::subscriptions::{Reach, Rights};
 use super::*;
 use crate::catalog::Catalog;
 
@@ -26,7 +26,8 @@ fn subscriptions(wanted: &[(&str, i64)]) -> Subscriptions {
         priority: None,
     });
     let reach = Reach::Device { user: 7, unit: None };
-    Subscriptions::default().with(sent.collect(), &reach, ("acme", &catalog, 64)).unwrap()
+    let rights = Rights { tenant: "acme", catalog: &catalog, domains: None, most: 64 };
+    Subscriptions::default().with(sent.collect(), &reach, &rights).unwrap()
 }
 
 fn head(seq: u64) -> Head {
