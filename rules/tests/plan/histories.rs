@@ -77,7 +77,7 @@ fn plain(store: &Store) -> Store {
     let mut store = store.clone().unnumbered();
     let mut numbers: Vec<RecordNo> = store.records.values().map(|record| record.no).collect();
     numbers.sort_unstable();
-    let place = |no: RecordNo| numbers.iter().position(|known| *known == no).expect("known") as i64;
+    let place = |no: RecordNo| (0..).zip(&numbers).find(|(_, known)| **known == no).expect("known").0;
     for record in store.records.values_mut() {
         record.no = place(record.no);
     }
@@ -210,9 +210,9 @@ proptest! {
                 hub.put(&device(20), delta(domain, 1, 9, json!({*field: value})).made(900_000));
             }
             let mut batch = Vec::new();
-            for (n, fields) in fields.iter().enumerate() {
+            for ((n, time_us), fields) in (0..).zip(950_000..).zip(&fields) {
                 let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), json!(value))).collect();
-                batch.push(delta(domain, 1, 1, Value::Object(fields)).made(950_000 + n as i64));
+                batch.push(delta(domain, 1, 1, Value::Object(fields)).made(time_us));
                 if cut(n) {
                     hub.send(&device(10), std::mem::take(&mut batch));
                 }

@@ -6,7 +6,7 @@ use synchub_protocol::server::Status;
 use synchub_rules::group::{Author, ReviewKind};
 use synchub_rules::record::{RowKind, Scope, Sight};
 
-use crate::support::{Asked as _, Hub, batch, create, delete, delta, device, edit, publisher};
+use crate::support::{Asked, Hub, batch, create, delete, delta, device, edit, publisher};
 
 #[test]
 fn v1_a_new_record_belongs_to_who_made_it() {
@@ -149,7 +149,7 @@ fn v3_an_id_that_is_taken_fails_what_hangs_on_it() {
     hub.put(&device(10), create("owner", 1, json!({"secret": 1})));
     let entries = [create("owner", 1, json!({})), delta("owner", 1, 0, json!({"a": 1}))];
     let answer = hub.send(&device(20), entries);
-    let codes: Vec<_> = answer.outcomes.iter().map(|outcome| outcome.code()).collect();
+    let codes: Vec<_> = answer.outcomes.iter().map(Asked::code).collect();
     assert_eq!(codes, [Some(ErrorCode::NotFound), Some(ErrorCode::DependsOnFailed)]);
 }
 

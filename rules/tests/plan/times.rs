@@ -46,18 +46,18 @@ fn stamp(hub: &Hub) -> Stamp {
 
 #[test]
 fn t2_a_stamp_is_corrected_and_bounded() {
-    let received = |hub: &Hub| hub.now_us;
-    let base = |hub: &Hub| hub.rows()[0].time_us + 1;
-    let cases: [(Option<i64>, i64, &dyn Fn(&Hub) -> i64); 7] = [
-        (None, 70, &received),
-        (Some(1_200_000), 0, &|_| 1_200_000),
-        (Some(1_200_000), 30_000, &|_| 1_230_000),
-        (Some(1_200_000), -30_000, &|_| 1_170_000),
-        (Some(9_000_000), 0, &received),
-        (Some(0), 0, &base),
-        (Some(i64::MIN), -1, &base),
-    ];
-    for (made, offset, expected) in cases {
+    /// The record is made at 1 001 000, the edit comes at 2 001 000.
+    const RECEIVED: i64 = 2_001_000;
+    const AFTER_BASE: i64 = 1_001_001;
+    for (made, offset, time_us) in [
+        (None, 70, RECEIVED),
+        (Some(1_200_000), 0, 1_200_000),
+        (Some(1_200_000), 30_000, 1_230_000),
+        (Some(1_200_000), -30_000, 1_170_000),
+        (Some(9_000_000), 0, RECEIVED),
+        (Some(0), 0, AFTER_BASE),
+        (Some(i64::MIN), -1, AFTER_BASE),
+    ] {
         let mut hub = Hub::default();
         hub.put(&device(10), create(RECENT, 1, json!({"a": 1})));
         hub.now_us = 2_000_000;
@@ -65,7 +65,6 @@ fn t2_a_stamp_is_corrected_and_bounded() {
         let entry = delta(RECENT, 1, 1, json!({"a": 2}));
         let entry = if let Some(made) = made { entry.made(made) } else { entry };
         hub.one(batch(&author, [create(RECENT, 2, json!({})), entry]).from(1));
-        let time_us = expected(&hub);
         assert_eq!(stamp(&hub), Stamp { time_us, priority: 77, install: 20, number: 2 }, "{made:?} {offset}");
     }
 }

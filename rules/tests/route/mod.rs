@@ -47,8 +47,11 @@ fn page_row(row: &LogRow) -> PageRow {
     PageRow { seq: row.seq, domain: row.domain, record: row.record, version: row.version }
 }
 
+/// A name, what is done, the live deliveries, and the one of a replay.
+type Case = (&'static str, Vec<Sent>, Vec<Delivery>, Option<Delivery>);
+
 /// What is done to the record `{f: 1}` of unit 900, and what the reader is sent, live and by replay.
-fn cases() -> Vec<(&'static str, Vec<Sent>, Vec<Delivery>, Option<Delivery>)> {
+fn cases() -> Vec<Case> {
     use Delivery::{Delete, Remove, Upsert};
     let to = |version, unit| delta(UNIT, 1, version, json!({})).unit(unit);
     let set = |version, f: u8| delta(UNIT, 1, version, json!({"f": f}));
