@@ -112,7 +112,7 @@ fn v2_a_domain_that_became_the_owners_leaves_ownerless_records_where_they_are() 
 }
 
 #[test]
-fn v3_what_is_hidden_is_not_found_whether_it_exists_or_not() {
+fn inv9_v3_what_is_hidden_is_not_found_whether_it_exists_or_not() {
     let mut hub = Hub::default();
     hub.put(&device(10), create("owner", 1, json!({"secret": 1})));
     hub.put(&device(10), create("owner", 2, json!({"secret": 1})));

@@ -10,7 +10,7 @@ use crate::support::{Asked as _, Hub, batch, create, delta, device, edit};
 const RECENT: &str = "most_recent_wins";
 
 #[test]
-fn t1_times_rise_with_places_whatever_the_clock_says() {
+fn inv3_t1_times_rise_with_places_whatever_the_clock_says() {
     let mut hub = Hub::default();
     hub.send(&device(10), [create(RECENT, 1, json!({})), create(RECENT, 2, json!({}))]);
     let first = hub.now_us;

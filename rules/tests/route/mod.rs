@@ -1,13 +1,19 @@
 //! Who is sent what, live and by replay: both sides of one table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
+use synchub_protocol::Data;
 use synchub_protocol::client::Subscription;
 use synchub_rules::filter::Filters;
 use synchub_rules::record::{LogRow, Record, RecordNo, RowKind, Scope, Sight};
-use synchub_rules::route::{Audience, Delivery, PageDelivery, PageRow, ReplayPage, verdict, was_in_view};
+use synchub_rules::route::{
+    Audience, Delivery, PageDelivery, PageRow, ReplayPage, is_in_view, verdict, was_in_view,
+};
+use uuid::Uuid;
 
 use crate::support::{Hub, Sent, create, data, delete, delta, device, domain, edit, publisher};
 
@@ -193,4 +199,82 @@ fn c5_a_page_keeps_the_order_of_first_rows_and_leaves_out_the_rest() {
     assert_eq!(got, [(2, Delivery::Upsert, 2), (3, Delivery::Remove, 2), (6, Delivery::Delete, 2)]);
     let got = page(&hub, &reader(), 3, 100);
     assert_eq!(got.iter().map(|one| one.seq).collect::<Vec<_>>(), [5, 6, 7]);
+}
+
+/// What a client holds: adopts a change only with a higher version (C6).
+type Copy = BTreeMap<Uuid, (u64, Arc<Data>)>;
+
+fn adopt(copy: &mut Copy, key: Uuid, version: u64, data: Option<Arc<Data>>) {
+    let held = copy.get(&key).map(|(version, _)| *version);
+    match data {
+        Some(data) if held.is_none_or(|held| held < version) => {
+            copy.insert(key, (version, data));
+        }
+        None if held.is_some_and(|held| held < version) => {
+            copy.remove(&key);
+        }
+        _ => {}
+    }
+}
+
+fn adopt_live(copy: &mut Copy, rows: &[LogRow], audience: &Audience) {
+    let filters = &audience.domains[&domain(UNIT).no];
+    for row in rows {
+        if let Some(delivery) = verdict(row, &audience.sight, filters) {
+            let after = row.after.as_ref().filter(|_| delivery == Delivery::Upsert);
+            adopt(copy, row.key, row.version, after.map(|view| Arc::clone(&view.data)));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn c5_c6_live_rows_and_replay_pages_lead_to_the_same_copy(
+        steps in prop::collection::vec((1_u128..4, 0_u8..8, 1_u8..4, select(vec![900_i64, 901, 0])), 1..24),
+        cut in 0_u64..24,
+        n_rows in 1_usize..6,
+    ) {
+        let mut hub = Hub::default();
+        for (id, kind, f, unit) in steps {
+            let standing = hub.find(UNIT, id).map_or(0, |record| record.version);
+            let fields = json!({"f": f});
+            let step = match kind {
+                0 => delete(UNIT, id, standing),
+                1 | 2 => edit(UNIT, id, standing, json!({})).unit((unit > 0).then_some(unit)),
+                _ => edit(UNIT, id, standing, fields),
+            };
+            hub.put(&publisher(), step);
+        }
+        let reader = reader();
+        let (before, after) = hub.rows().split_at(hub.rows().partition_point(|row| row.seq <= cut));
+        let mut live = Copy::new();
+        adopt_live(&mut live, before, &reader);
+        let mut replayed = live.clone();
+        adopt_live(&mut live, after, &reader);
+
+        let mut place = cut;
+        while place < hub.store.head.seq {
+            for one in page(&hub, &reader, place, n_rows) {
+                let data = Arc::clone(&one.record.data);
+                let data = Some(data).filter(|_| one.delivery == Delivery::Upsert);
+                adopt(&mut replayed, one.record.key, one.record.version, data);
+            }
+            let rows = hub.rows().iter().filter(|row| row.seq > place && reader.sight.covers(row.scope));
+            place = rows.take(n_rows).last().map_or(hub.store.head.seq, |row| row.seq);
+        }
+        let in_view: Copy = hub
+            .store
+            .records
+            .values()
+            .filter(|record| {
+                let filters = &reader.domains[&domain(UNIT).no];
+                record.view().is_some_and(|view| is_in_view(&view, &reader.sight, filters))
+            })
+            .map(|record| (record.key, (record.version, Arc::clone(&record.data))))
+            .collect();
+        prop_assert_eq!(&live, &in_view);
+        prop_assert_eq!(&replayed, &in_view);
+    }
 }
