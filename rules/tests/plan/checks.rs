@@ -262,6 +262,9 @@ fn do8_the_status_follows_the_last_outcome_until_a_conflict_is_open() {
     hub.put(&device(10), delta("ticket", 1, 1, json!({"subject": "t"})));
     assert_eq!(status(&hub), SyncStatus::Synced);
 
+    hub.put(&device(20), delta("ticket", 1, 1, json!({"subject": "u"})));
+    assert_eq!(status(&hub), SyncStatus::Synced, "a conflict that a strategy resolved is none any more");
+
     let mut hub = Hub::default();
     hub.put(&device(10), create("manual", 1, json!({"a": 1})));
     hub.put(&device(20), delta("manual", 1, 1, json!({"a": 2})));
