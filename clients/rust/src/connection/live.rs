@@ -62,11 +62,10 @@ impl<'c> Live<'c> {
         }
     }
 
-    /// Says goodbye, unless it was the hub that ended it.
+    /// Says goodbye, or answers the hub's.
     pub(crate) async fn close(&mut self, end: &End) {
-        let is_ours = matches!(end, End::Asked | End::HelloAgain | End::Silent | End::Unreadable(_));
         if let Some(socket) = self.socket.take()
-            && is_ours
+            && !matches!(end, End::Lost(_))
         {
             socket.close(GOODBYE).await;
         }

@@ -210,4 +210,7 @@ fn waiting_for_a_version_ends_when_it_is_held_or_gone() {
     assert_eq!(f.copy.reached_version("task", id(1), 8), Some(Reached::Held(8)));
     f.page(true, true, &[], "c1");
     assert_eq!(f.copy.reached_version("task", id(4), 9), Some(Reached::Gone));
+    f.change(Create, id(4), 2);
+    f.change(Delete, id(4), 3);
+    assert_eq!(f.copy.reached_version("task", id(4), 9), None, "it went another time");
 }

@@ -8,6 +8,8 @@ mod incoming;
 mod outgoing;
 mod requests;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

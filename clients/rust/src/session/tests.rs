@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synchub_protocol::client::{Subscribe, Subscription, Unsubscribe};
+use synchub_protocol::client::{Subscribe, Subscription, Sync, Unsubscribe};
 use synchub_protocol::codec::decode_client;
 use synchub_protocol::server::ChangeOperation::Unknown;
 use synchub_protocol::server::{
@@ -117,6 +117,19 @@ fn end_of(outcomes: &[Outcome]) -> Option<&End> {
     outcomes.iter().find_map(|outcome| if let Outcome::End(end) = outcome { Some(end) } else { None })
 }
 
+/// The hub's answer to a batch, at place 9 of the log.
+fn answer(sync: &Sync, results: Vec<EntryResult>) -> ServerFrame {
+    ServerFrame::SyncResult(SyncResult {
+        id: sync.id,
+        batch_id: sync.batch_id,
+        results,
+        seq: 9,
+        server_timestamp: Timestamp(0),
+        repeated: false,
+        backoff_ms: None,
+    })
+}
+
 fn position(cursor: &str, seq: u64) -> ServerFrame {
     ServerFrame::Position(Position { cursor: cursor.to_owned(), seq })
 }
@@ -130,7 +143,95 @@ fn c3_hello_says_the_last_cursor_and_attempts_rise() {
     f.state.end_session(&End::Silent);
     let again = f.connect();
     assert_eq!((again.cursor.as_deref(), again.attempt), (Some("c1"), Some(2)));
-    assert_eq!(again.device.unwrap().install_id, hello.device.unwrap().install_id);
+    let install = hello.device.unwrap().install_id;
+    assert!(install.is_some());
+    assert_eq!(again.device.unwrap().install_id, install);
+}
+
+#[test]
+fn c11_attempts_rise_over_a_restart() {
+    let mut f = Fixture::new();
+    f.connect();
+    let mut stored = Stored::default();
+    f.state.end_session(&End::Silent);
+    f.state.begin_attempt();
+    for change in f.state.take_changes().unwrap().0 {
+        stored.apply(change);
+    }
+    f.state = State::load(stored, f.state.settings.clone(), Install::InStorage, Vec::new(), &f.entropy);
+    assert_eq!(f.connect().attempt, Some(3));
+}
+
+#[test]
+fn o4_a_restored_phone_says_hello_again_under_a_new_install() {
+    let mut f = Fixture::new();
+    f.state.begin_attempt();
+    let first = f.state.outbox().session_install();
+    f.state.hello(None, moment(&f.entropy));
+    let outcomes = f.frame(welcome(5, LIMITS));
+    assert_eq!(end_of(&outcomes), Some(&End::HelloAgain));
+    assert_ne!(f.state.outbox().session_install(), first);
+}
+
+#[test]
+fn c7_frames_of_the_hub_end_what_is_shown_on_top() {
+    let mut f = Fixture::connected();
+    f.state.submit(edit(id(1), "mine"));
+    f.store();
+    let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
+    f.frame(answer(&sync, vec![result(Status::Created, 1)]));
+    let shown = |f: &Fixture| f.state.outbox().shown("task", id(1), f.state.copy());
+    assert_eq!(shown(&f).unwrap()["title"], "mine");
+    f.frame(position("c", 9));
+    assert_eq!(shown(&f), None);
+}
+
+#[test]
+fn a_role_that_may_not_sync_ends_the_session() {
+    let mut f = Fixture::connected();
+    f.state.submit(edit(id(1), "a"));
+    f.store();
+    let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
+    let outcomes = f.error(sync.id, ErrorCode::Forbidden);
+    assert!(matches!(end_of(&outcomes), Some(End::Refused { temporary: false, .. })));
+    assert_eq!(f.state.outbox().len(), 1);
+}
+
+#[test]
+fn batches_shrink_after_a_frame_was_too_large() {
+    let closed = End::Closed { code: 4505, text: String::new() };
+    for nameless in [false, true] {
+        let mut f = Fixture::connected();
+        for record in 0..600 {
+            f.state.submit(edit(id(record), "a"));
+        }
+        f.store();
+        if nameless {
+            let error = ErrorFrame::new(None, ErrorCode::TooLarge, "no");
+            assert!(end_of(&f.frame(ServerFrame::Error(error))).is_some());
+            f.state.end_session(&End::Silent);
+        } else {
+            f.state.end_session(&closed);
+        }
+        f.state.hello(None, moment(&f.entropy));
+        f.frame(welcome(0, Limits { recommended_batch: 1000, ..LIMITS }));
+        f.store();
+        assert!(matches!(f.send(), Some(ClientFrame::Sync(sync)) if sync.entries.len() == 500));
+    }
+}
+
+#[test]
+fn c3_a_changed_filter_that_is_refused_goes_back_to_the_confirmed_one() {
+    let mut f = Fixture::connected();
+    let filter = serde_json::json!({"status": "open"}).as_object().cloned();
+    let changed = Subscription { filter, ..subscription("task") };
+    f.state.subscribe(vec![changed.clone()]);
+    let asked = f.send();
+    let Some(ClientFrame::Subscribe(Subscribe { id, subscriptions })) = asked else { panic!("{asked:?}") };
+    assert_eq!(subscriptions, [changed]);
+    f.error(id, ErrorCode::BadRequest);
+    assert_eq!(f.state.wish, [subscription("task")]);
+    assert_eq!(f.send(), None);
 }
 
 #[test]
@@ -158,16 +259,7 @@ fn e1_an_edit_names_the_version_of_the_copy_and_not_of_an_answer() {
     let local_id = f.state.submit(edit(id(1), "a"));
     f.store();
     let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
-    let answer = SyncResult {
-        id: sync.id,
-        batch_id: sync.batch_id,
-        results: vec![result(Status::Updated, 4)],
-        seq: 9,
-        server_timestamp: Timestamp(0),
-        repeated: false,
-        backoff_ms: None,
-    };
-    let outcomes = f.frame(ServerFrame::SyncResult(answer));
+    let outcomes = f.frame(answer(&sync, vec![result(Status::Updated, 4)]));
     assert!(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Answered(id, _) if *id == local_id)));
     assert_eq!(f.state.base_version("task", id(1)), 3);
     assert_eq!(f.state.copy().record("task", id(1)).unwrap().version, 3);
@@ -179,16 +271,7 @@ fn o3_an_answer_with_a_result_missing_settles_nothing() {
     f.state.submit(edit(id(1), "a"));
     f.store();
     let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
-    let answer = SyncResult {
-        id: sync.id,
-        batch_id: sync.batch_id,
-        results: Vec::new(),
-        seq: 9,
-        server_timestamp: Timestamp(0),
-        repeated: false,
-        backoff_ms: None,
-    };
-    let outcomes = f.frame(ServerFrame::SyncResult(answer));
+    let outcomes = f.frame(answer(&sync, Vec::new()));
     assert!(matches!(end_of(&outcomes), Some(End::Unreadable(_))));
     assert_eq!(f.state.outbox().len(), 1);
 }
@@ -199,16 +282,7 @@ fn o3_conflict_risk_decides_nothing() {
     f.state.submit(edit(id(1), "a"));
     f.store();
     let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
-    let answer = SyncResult {
-        id: sync.id,
-        batch_id: sync.batch_id,
-        results: vec![result(Status::ConflictRisk, 0)],
-        seq: 9,
-        server_timestamp: Timestamp(0),
-        repeated: false,
-        backoff_ms: None,
-    };
-    f.frame(ServerFrame::SyncResult(answer));
+    f.frame(answer(&sync, vec![result(Status::ConflictRisk, 0)]));
     assert_eq!(f.state.outbox().len(), 1);
     f.later = Duration::from_mins(1);
     assert!(matches!(f.send(), Some(ClientFrame::Sync(again)) if again.batch_id == sync.batch_id));
@@ -316,15 +390,6 @@ fn c7_an_answer_under_another_session_is_nobodys() {
     f.store();
     let Some(ClientFrame::Sync(sync)) = f.send() else { panic!("a batch goes") };
     f.state.end_session(&End::Silent);
-    let answer = SyncResult {
-        id: sync.id,
-        batch_id: sync.batch_id,
-        results: vec![result(Status::Created, 1)],
-        seq: 9,
-        server_timestamp: Timestamp(0),
-        repeated: false,
-        backoff_ms: None,
-    };
-    f.frame(ServerFrame::SyncResult(answer));
+    f.frame(answer(&sync, vec![result(Status::Created, 1)]));
     assert_eq!(f.state.outbox().len(), 1);
 }

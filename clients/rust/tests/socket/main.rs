@@ -4,4 +4,5 @@
 
 mod coming_back;
 mod hub;
+mod surviving;
 mod sync;
