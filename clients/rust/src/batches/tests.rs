@@ -1,10 +1,13 @@
 //! What goes together, when it goes, and what a refusal does.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use synchub_protocol::codec::decode_client;
 
 use super::*;
 use crate::copy::HubCopy;
-use crate::storage::{Journal, Stored};
+use crate::storage::{Journal, OutboxEntry, Stored};
 use crate::testing::{Counting, edit, id, moment};
 
 const INSTALL: Uuid = Uuid::from_u128(0xA);
@@ -192,6 +195,19 @@ fn o4_what_waits_under_another_install_needs_another_hello() {
     let mut f = Fixture::new(2, LIMITS);
     f.batches = Batches::new(id(0xB), Encoding::Json, LIMITS, usize::MAX, Backoff::default());
     assert_eq!(f.step(Duration::ZERO), Step::HelloAgain);
+}
+
+#[test]
+fn o4_no_batch_mixes_installs() {
+    let mut f = Fixture::new(0, LIMITS);
+    let entry = |local_id, install| {
+        let entry = Arc::new(edit(id(1), "t"));
+        (local_id, OutboxEntry { local_id, install, number: local_id, entry, answer: None })
+    };
+    let entries = BTreeMap::from([entry(1, INSTALL), entry(2, id(0xB))]);
+    let mut stored = Stored { entries, ..Stored::default() };
+    f.outbox = Outbox::load(&mut stored, INSTALL, Duration::ZERO, &HubCopy::default(), &mut f.journal);
+    assert_eq!(numbers(&f.sent()), [(1, 1)]);
 }
 
 #[test]

@@ -140,6 +140,8 @@ fn o4_what_a_restored_outbox_holds_goes_out_first_under_its_old_install() {
     f.push(1, "c");
     assert_eq!(f.waiting(), [waits("a", INSTALL, 1), waits("b", INSTALL, 2), waits("c", OTHER, 1)]);
     assert_eq!(f.outbox.session_install(), INSTALL);
+    f.welcomed(INSTALL, 0);
+    assert_eq!(f.waiting()[2], waits("c", OTHER, 1), "the old install's mark says nothing of the new one");
     f.welcomed(INSTALL, 7);
     assert_eq!(f.waiting(), [waits("a", INSTALL, 1), waits("b", INSTALL, 2), waits("c", OTHER, 1)]);
     f.accept(1, 2, 1);
