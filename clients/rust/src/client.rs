@@ -68,12 +68,17 @@ impl Client {
         }
         let tracker = TaskTracker::new();
         let mut storage = config.storage;
+        let blocks = storage.blocks();
         let load = move || {
             let stored = storage.load();
             stored.map(|stored| (storage, stored))
         };
-        let (storage, stored) =
-            tracker.spawn_blocking(load).await.map_err(|error| StorageError::Other(error.to_string()))??;
+        let (storage, stored) = if blocks {
+            let task = tracker.spawn_blocking(load);
+            task.await.map_err(|error| StorageError::Other(error.to_string()))??
+        } else {
+            load()?
+        };
         let settings = Settings {
             device: config.device,
             encoding: config.encoding,

@@ -21,7 +21,7 @@ pub struct Config {
     pub token: Arc<dyn TokenSource>,
     /// The device. Its `install_id` is filled in by the client.
     pub device: Device,
-    /// How frames are written. MessagePack by default.
+    /// How frames are written. `MessagePack` by default.
     pub encoding: Encoding,
     /// What the client wants to be sent. Nothing by default.
     pub subscriptions: Vec<Subscription>,
@@ -66,7 +66,7 @@ impl Config {
             install: Install::InStorage,
             token_in_hello: false,
             backoff: Backoff::default(),
-            long_pause: Duration::from_secs(60),
+            long_pause: Duration::from_mins(1),
             connect_timeout: Duration::from_secs(20),
             heartbeat_secs: None,
             ack_every: Duration::from_secs(1),
@@ -113,7 +113,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), most: Duration::from_secs(60) }
+        Self { first: Duration::from_millis(500), most: Duration::from_mins(1) }
     }
 }
 

@@ -153,3 +153,78 @@ impl Retry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Counting;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn retry() -> Retry {
+        Retry::new(Backoff { first: SECOND, most: 8 * SECOND }, 60 * SECOND)
+    }
+
+    fn closed(code: u16) -> End {
+        End::Closed { code, text: String::new() }
+    }
+
+    fn after(end: &End) -> Next {
+        retry().after(end, Duration::ZERO, &Counting::default())
+    }
+
+    #[test]
+    fn waits_double_up_to_the_most_and_begin_anew_after_a_session_that_caught_up() {
+        let (mut retry, entropy) = (retry(), Counting::default());
+        let mut wait = || retry.after(&End::Silent, Duration::ZERO, &entropy);
+        let waits: Vec<Next> = (0..6).map(|_| wait()).collect();
+        let expected = [500, 1000, 2000, 4000, 4000, 4000].map(|ms| Next::Wait(Duration::from_millis(ms)));
+        assert_eq!(waits, expected);
+        retry.succeeded();
+        assert_eq!(retry.after(&End::Silent, Duration::ZERO, &entropy), Next::Wait(SECOND / 2));
+        for _ in 0..80 {
+            retry.after(&End::Silent, Duration::ZERO, &entropy);
+        }
+        assert_eq!(retry.after(&End::Silent, Duration::ZERO, &entropy), Next::Wait(4 * SECOND));
+    }
+
+    #[test]
+    fn each_close_code_has_its_answer() {
+        let short = Next::Wait(SECOND / 2);
+        for code in [1000, 1006, 1012, 4001, 4002, 4003, 4004, 4005, 4499, 4500, 4501] {
+            assert_eq!(after(&closed(code)), short, "{code}");
+        }
+        for code in [4504, 4505, 4507] {
+            assert_eq!(after(&closed(code)), Next::Wait(60 * SECOND + SECOND / 2), "{code}");
+        }
+        for code in [4502, 4503, 4506, 4508, 4999] {
+            let next = after(&closed(code));
+            assert_eq!(next, Next::Stop(StopReason::NotWanted(closed(code))), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_goaway_asks_for_is_waited_for_in_any_case() {
+        let next = retry().after(&closed(4001), 5 * SECOND, &Counting::default());
+        assert_eq!(next, Next::Wait(5 * SECOND + SECOND / 2));
+    }
+
+    #[test]
+    fn hello_is_said_again_at_once_but_not_for_ever_without_progress() {
+        let (mut retry, entropy) = (retry(), Counting::default());
+        assert_eq!(retry.after(&End::HelloAgain, Duration::ZERO, &entropy), Next::Wait(Duration::ZERO));
+        assert_eq!(retry.after(&End::HelloAgain, Duration::ZERO, &entropy), Next::Wait(SECOND));
+    }
+
+    #[test]
+    fn only_the_app_and_what_cannot_be_mended_stop_it() {
+        assert_eq!(after(&End::Asked), Next::Offline);
+        let refused =
+            |temporary| End::Refused { code: ErrorCode::Internal, message: String::new(), temporary };
+        assert_eq!(after(&refused(true)), Next::Wait(SECOND / 2));
+        assert_eq!(after(&refused(false)), Next::Stop(StopReason::NotWanted(refused(false))));
+        let same = End::SameToken { code: 4500, text: String::new() };
+        assert_eq!(after(&same), Next::Stop(StopReason::TokenRefused(same)));
+        assert_eq!(after(&End::Lost(String::new())), Next::Wait(SECOND / 2));
+    }
+}

@@ -64,10 +64,13 @@ impl std::fmt::Debug for Moment<'_> {
     }
 }
 
+/// The request of a batch that was not sent yet; hello has 1.
+const NEVER_SENT: u64 = 0;
+
 #[derive(Debug)]
 struct Batch {
     request: u64,
-    batch_id: Uuid,
+    id: Uuid,
     first_number: u64,
     local_ids: Vec<u64>,
     in_flight: bool,
@@ -141,19 +144,17 @@ impl Batches {
             return Step::Wait;
         }
         let refused = self.cut.iter().position(|batch| !batch.in_flight);
-        let (index, is_new) = match refused {
-            Some(index) => (index, false),
+        let index = match refused {
+            Some(index) => index,
             None => match self.cut_next(outbox, stored_revision, moment.entropy) {
                 Ok(Some(batch)) => {
                     self.cut.push_back(batch);
-                    (self.cut.len() - 1, true)
+                    self.cut.len() - 1
                 }
-                Ok(None) => return Step::Wait,
                 Err(OtherInstall) if self.cut.is_empty() => return Step::HelloAgain,
-                Err(OtherInstall) => return Step::Wait,
+                Ok(None) | Err(OtherInstall) => return Step::Wait,
             },
         };
-        self.resent += u64::from(!is_new);
         self.send(index, outbox, moment, next_request)
     }
 
@@ -187,7 +188,7 @@ impl Batches {
             return Refusal::Again;
         }
         if error.code == ErrorCode::IdempotencyKeyReused {
-            self.cut[index].batch_id = moment.entropy.uuid();
+            self.cut[index].id = moment.entropy.uuid();
             return Refusal::Again;
         }
         self.halve(index, moment.entropy)
@@ -201,10 +202,11 @@ impl Batches {
             return Refusal::Entry(only);
         }
         let second = batch.local_ids.split_off(batch.local_ids.len() / 2);
-        batch.batch_id = entropy.uuid();
+        batch.id = entropy.uuid();
+        batch.request = NEVER_SENT;
         let first_number = batch.first_number + batch.local_ids.len() as u64;
-        let batch_id = entropy.uuid();
-        let half = Batch { request: 0, batch_id, first_number, local_ids: second, in_flight: false };
+        let id = entropy.uuid();
+        let half = Batch { request: NEVER_SENT, id, first_number, local_ids: second, in_flight: false };
         self.cut.insert(index + 1, half);
         Refusal::Again
     }
@@ -230,10 +232,10 @@ impl Batches {
             })
             .map(|((kept, _), _)| kept.local_id)
             .collect();
-        let batch_id = entropy.uuid();
+        let id = entropy.uuid();
         Ok((!local_ids.is_empty()).then_some(Batch {
-            request: 0,
-            batch_id,
+            request: NEVER_SENT,
+            id,
             first_number,
             local_ids,
             in_flight: false,
@@ -247,7 +249,7 @@ impl Batches {
             let entries = batch.local_ids.iter().filter_map(|local_id| outbox.get(*local_id));
             let frame = ClientFrame::Sync(Sync {
                 id: request,
-                batch_id: batch.batch_id,
+                batch_id: batch.id,
                 entries: entries.map(|kept| RawEntry::from((*kept.entry).clone())).collect(),
                 first_client_seq: Some(batch.first_number),
                 atomic: None,
@@ -257,6 +259,7 @@ impl Batches {
             });
             let bytes = self.encoding.encode(&frame);
             if bytes.len() as u64 <= self.limits.max_frame_bytes {
+                self.resent += u64::from(batch.request != NEVER_SENT);
                 batch.request = request;
                 batch.in_flight = true;
                 *next_request += 1;

@@ -62,11 +62,10 @@ impl<'c> Live<'c> {
         }
     }
 
-    /// Says goodbye, unless it was the hub that ended it.
+    /// Says goodbye, or answers the hub's.
     pub(crate) async fn close(&mut self, end: &End) {
-        let is_ours = matches!(end, End::Asked | End::HelloAgain | End::Silent | End::Unreadable(_));
         if let Some(socket) = self.socket.take()
-            && is_ours
+            && !matches!(end, End::Lost(_))
         {
             socket.close(GOODBYE).await;
         }
@@ -108,11 +107,10 @@ impl<'c> Live<'c> {
             }
             Err(error) => return Some(End::Unreadable(error.to_string())),
         };
-        outcomes.extend(inner.state.on_frame(frame, self.connection.moment()));
-        outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::End(end) => Some(end.clone()),
-            _ => None,
-        })
+        let led_to = inner.state.on_frame(frame, self.connection.moment());
+        let end = end_in(&led_to);
+        outcomes.extend(led_to);
+        end
     }
 
     async fn send_ready(&mut self, legacy: &mut Legacy) -> Result<(), End> {
@@ -133,10 +131,7 @@ impl<'c> Live<'c> {
         if let Some(socket) = &mut self.socket {
             socket.flush(limit).await?;
         }
-        let end = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::End(end) => Some(end.clone()),
-            _ => None,
-        });
+        let end = end_in(&outcomes);
         self.tell(outcomes, legacy);
         end.map_or(Ok(()), Err)
     }
@@ -204,4 +199,11 @@ impl<'c> Live<'c> {
         let heartbeat = self.connection.shared.lock().state.heartbeat();
         heartbeat.map_or(self.connection.connect_timeout, |heartbeat| heartbeat * 2)
     }
+}
+
+fn end_in(outcomes: &[Outcome]) -> Option<End> {
+    outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::End(end) => Some(end.clone()),
+        _ => None,
+    })
 }

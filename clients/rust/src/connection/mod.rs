@@ -58,23 +58,19 @@ impl Connection {
     pub(crate) async fn run(mut self, backoff: Backoff, long_pause: Duration) {
         let mut retry = Retry::new(backoff, long_pause);
         let mut legacy = Legacy::default();
+        let mut pause = Duration::ZERO;
         let reason = loop {
-            match self.pause_until_wanted(Duration::MAX).await {
+            match self.pause_until_wanted(pause).await {
                 Ok(true) => {}
                 Ok(false) => break StopReason::Asked,
                 Err(end) => break StopReason::Storage(end.to_string()),
             }
             let Err(end) = self.connect_once(&mut legacy).await;
-            let next = self.ended(end, &mut retry, &mut legacy);
-            match next {
+            pause = match self.ended(end, &mut retry, &mut legacy) {
+                Next::Wait(delay) => delay,
+                Next::Offline => Duration::ZERO,
                 Next::Stop(reason) => break reason,
-                Next::Offline => {}
-                Next::Wait(delay) => match self.pause_until_wanted(delay).await {
-                    Ok(true) => {}
-                    Ok(false) => break StopReason::Asked,
-                    Err(end) => break StopReason::Storage(end.to_string()),
-                },
-            }
+            };
         };
         let stored = self.store().await;
         self.shared.stop(stored.map_or_else(|end| StopReason::Storage(end.to_string()), |()| reason));
@@ -82,7 +78,6 @@ impl Connection {
 
     /// One connection from dial to end.
     async fn connect_once(&mut self, legacy: &mut Legacy) -> Result<Infallible, End> {
-        self.shared.lock().hurry = false;
         let token = self.fetch_token(legacy).await?;
         self.shared.lock().state.begin_attempt();
         self.store().await?;
@@ -128,6 +123,7 @@ impl Connection {
         {
             let mut inner = self.shared.lock();
             inner.state.end_session(&end);
+            inner.hurry = false;
             inner.state.stats_mut().disconnects += 1;
             let retry_in = if let Next::Wait(delay) = next { Some(delay) } else { None };
             inner.emit(Event::Disconnected { reason: end, retry_in });
@@ -137,9 +133,9 @@ impl Connection {
     }
 
     /// Waits for so long, or until the app is in a hurry; while the app wants to be offline, for ever.
-    /// `Duration::MAX` stands for no pause but that. Says whether to go on.
+    /// Says whether to go on.
     async fn pause_until_wanted(&mut self, pause: Duration) -> Result<bool, End> {
-        let until = (pause != Duration::MAX).then(|| Instant::now() + pause);
+        let until = Instant::now() + pause;
         loop {
             self.store().await?;
             let (wanted, hurry) = {
@@ -150,19 +146,11 @@ impl Connection {
             self.shared.moved.notify_waiters();
             match wanted {
                 Wanted::Stopped => return Ok(false),
-                Wanted::Online if hurry || until.is_none_or(|until| Instant::now() >= until) => {
-                    return Ok(true);
-                }
+                Wanted::Online if hurry || Instant::now() >= until => return Ok(true),
                 Wanted::Online | Wanted::Offline => {}
             }
-            let rest = async {
-                match until {
-                    Some(until) if wanted == Wanted::Online => tokio::time::sleep_until(until).await,
-                    _ => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = rest => {}
+                () = tokio::time::sleep_until(until), if wanted == Wanted::Online => {}
                 () = self.shared.woken.notified() => {}
             }
         }

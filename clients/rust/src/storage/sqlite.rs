@@ -1,4 +1,4 @@
-//! A storage in one SQLite file (WAL), which survives the app being killed at any moment.
+//! A storage in one `SQLite` file (WAL), which survives the app being killed at any moment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::storage::{
 const LAYOUT: i64 = 1;
 
 const TABLES: &str = "
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID, STRICT;
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;
     CREATE TABLE records (
         domain TEXT NOT NULL, mobile_id BLOB NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (domain, mobile_id)
@@ -30,7 +30,7 @@ const TABLES: &str = "
     CREATE TABLE outbox (local_id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 ";
 
-/// Keeps everything in one SQLite file. One client at a time may use it.
+/// Keeps everything in one `SQLite` file. One client at a time may use it.
 #[derive(Debug)]
 pub struct SqliteStorage {
     connection: Connection,
@@ -108,7 +108,8 @@ impl SqliteStorage {
         let mut statement = self.connection.prepare("SELECT domain, mobile_id, body FROM records")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let body: RecordBody = decode("record", row.get_ref(2)?.as_blob().map_err(wrong_type)?)?;
+            let body: RecordBody =
+                decode("record", row.get_ref(2)?.as_blob().map_err(|error| wrong_type(&error))?)?;
             let domain = Domain::from(row.get::<_, String>(0)?);
             let record = Some(body.into_record());
             changes.push(StoredChange::Record { domain, mobile_id: Uuid::from_bytes(row.get(1)?), record });
@@ -130,7 +131,7 @@ impl SqliteStorage {
     }
 }
 
-fn wrong_type(error: rusqlite::types::FromSqlError) -> StorageError {
+fn wrong_type(error: &rusqlite::types::FromSqlError) -> StorageError {
     StorageError::Unreadable { what: "record", reason: error.to_string() }
 }
 
