@@ -18,6 +18,7 @@ pub(crate) struct Answer {
     pub(crate) version: Option<u64>,
     pub(crate) resolution: Option<Resolution>,
     pub(crate) refused: bool,
+    pub(crate) deleted: bool,
 }
 
 /// What is known of a line.
@@ -89,6 +90,7 @@ impl Ledger {
             version: result.server_version,
             resolution: result.conflict.as_ref().map(|conflict| conflict.resolution),
             refused: result.error.is_some() || result.status == Status::Error,
+            deleted: result.deleted == Some(true),
         };
         let entry = {
             let mut entries = self.entries.lock();
@@ -100,7 +102,7 @@ impl Ledger {
         self.tally.lock().count(entry.named, result);
         self.answered.fetch_add(1, Ordering::SeqCst);
         match answer.version {
-            Some(version) if !answer.refused && result.deleted == Some(true) => Outcome::Deleted(version),
+            Some(version) if !answer.refused && answer.deleted => Outcome::Deleted(version),
             Some(version) if !answer.refused => Outcome::Version(version),
             _ => Outcome::Refused,
         }

@@ -9,6 +9,7 @@ mod board;
 mod chance;
 mod fingerprint;
 mod hub;
+mod judge;
 mod kills;
 mod ledger;
 mod pace;

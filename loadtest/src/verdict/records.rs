@@ -166,7 +166,8 @@ mod tests {
     const B: Uuid = Uuid::from_u128(0xB);
 
     fn answered(install: Uuid, status: Status, version: u64) -> Answered {
-        let answer = Answer { status, version: Some(version), resolution: None, refused: false };
+        let answer =
+            Answer { status, version: Some(version), resolution: None, refused: false, deleted: false };
         Answered { line: 0, install, answer }
     }
 
