@@ -36,23 +36,23 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) lines: Option<usize>,
     /// The HS256 secret that the hub checks tokens with.
-    #[arg(long, env = "SYNCHUB_AUTH_HS256_SECRET", hide_env_values = true, conflicts_with = "data_dir")]
+    #[arg(long, env = "SYNCHUB_AUTH_HS256_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
-    /// The hub's data folder: its development key signs the tokens.
+    /// The hub's data folder: its development key signs the tokens. Goes before --secret.
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the verdict finds what the hub holds [default: the store with --store or --spawn-hub,
     /// else a snapshot].
     #[arg(long)]
     pub(crate) verify: Option<Verify>,
-    /// The hub's SQLite file; the verdict is read from it when the hub has been stopped.
+    /// The hub's database file; the verdict is read from it when the hub has been stopped.
     #[arg(long)]
     pub(crate) store: Option<PathBuf>,
     /// How many seconds to wait for the hub of --store to be stopped before its file is read anyway.
     #[arg(long, default_value_t = 60)]
     pub(crate) store_wait: u64,
     /// Starts this synchub binary on a free port with a data folder of its own, and stops it.
-    #[arg(long, conflicts_with_all = ["store", "data_dir", "secret"])]
+    #[arg(long, conflicts_with_all = ["store", "data_dir"])]
     pub(crate) spawn_hub: Option<PathBuf>,
     /// Kills the spawned hub (SIGKILL) this many times during the replay and starts it again.
     #[arg(long, default_value_t = 0, requires = "spawn_hub")]

@@ -7,6 +7,8 @@
 mod args;
 mod board;
 mod chance;
+mod conduct;
+mod devices;
 mod fingerprint;
 mod hub;
 mod judge;
@@ -15,12 +17,37 @@ mod ledger;
 mod pace;
 mod play;
 mod progress;
+mod replay;
 mod report;
 mod store;
 mod survey;
+mod target;
 mod timing;
 mod token;
 mod trace;
 mod verdict;
+mod witness;
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Replay(args) = Cli::parse().command;
+    match replay::replay(&args).await {
+        Ok(report) => {
+            let text = if args.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
+            // The exit code tells the verdict even when standard output is closed.
+            drop(writeln!(std::io::stdout(), "{}", text.unwrap_or_else(|error| error.to_string())));
+            ExitCode::from(u8::from(!report.verdict.yes))
+        }
+        Err(error) => {
+            progress::say(false, &format!("the replay could not be made: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -159,3 +159,51 @@ fn write_counts(f: &mut Formatter<'_>, title: &str, counts: &BTreeMap<String, u6
     let all: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     writeln!(f, "  {title:<16} {}", all.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing::Durations;
+
+    fn report(findings: Findings) -> Report {
+        let percentiles = Durations::default().percentiles();
+        let (copies, copied_records, records) = (2, 2, 1);
+        let yes = findings.is_empty();
+        let verdict =
+            Verdict { yes, source: "store", copies, copied_records, records, notes: vec![], findings };
+        Report {
+            trace: "t.jsonl".to_owned(),
+            lines: 200,
+            speed: "max".to_owned(),
+            seconds: 2.0,
+            settle_seconds: 0.5,
+            sockets: Sockets::default(),
+            entries_per_second: 100.0,
+            changes_per_second: 50.0,
+            answer: percentiles,
+            other_device: percentiles,
+            behind_in_trace: 20,
+            tally: Tally { stale: 24, ..Tally::default() },
+            kills: Kills { count: 2, while_due: 1, due: vec![0, 7] },
+            verdict,
+        }
+    }
+
+    #[test]
+    fn a_report_says_how_it_ended_and_what_is_wrong() {
+        let text = report(Findings::default()).to_string();
+        assert!(text.contains("verdict: YES") && text.contains("24 (12.0 %"), "{text}");
+        assert!(text.contains("2, 1 of them while answers were due"), "{text}");
+        let mut findings = Findings::default();
+        findings.add("copy lacks", || "d lacks r".to_owned());
+        let text = report(findings).to_string();
+        assert!(text.contains("verdict: NO") && text.contains("- copy lacks: d lacks r"), "{text}");
+    }
+
+    #[test]
+    fn the_json_has_the_counts_at_its_top_and_the_verdict_apart() {
+        let json = serde_json::to_value(report(Findings::default())).unwrap();
+        assert_eq!((json["stale"].as_u64(), json["verdict"]["yes"].as_bool()), (Some(24), Some(true)));
+        assert_eq!(json["kills"]["while_due"], 1);
+    }
+}

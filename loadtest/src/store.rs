@@ -1,4 +1,4 @@
-//! Reads what the verdict needs from the hub's SQLite file. The only file that knows its tables.
+//! Reads what the verdict needs from the hub's database file. The only file that knows its tables.
 //!
 //! The file is opened read-only and read in one transaction, so that it is one moment even while a
 //! hub has it open.
@@ -19,7 +19,7 @@ const PARTIES: &str = "SELECT tenant, kind, name, no FROM party";
 const RECORDS: &str = "SELECT record.tenant, domain.name, record.key, record.version, record.deleted, \
      record.scope, record.data FROM record JOIN domain ON domain.no = record.domain";
 // Kind 4 says that a record left a scope; the row that follows it makes the version.
-const LOG: &str = "SELECT log.tenant, domain.name, record.key, log.version, install.install_id, log.kind \
+const LOG: &str = "SELECT log.tenant, domain.name, record.key, log.version, install.install_id, log.kind, log.seq \
      FROM log LEFT JOIN record ON record.rid = log.rid LEFT JOIN domain ON domain.no = log.domain \
      LEFT JOIN install ON install.no = log.install ORDER BY log.tenant, log.seq";
 const MARKS: &str = "SELECT device.tenant, install.install_id, install.mark \
@@ -91,7 +91,7 @@ fn read_log(store: &mut TenantStore, row: &Row<'_>) -> Result<()> {
     };
     let install = row.get::<_, Option<Vec<u8>>>(4)?.and_then(|bytes| Uuid::from_slice(&bytes).ok());
     let rows = store.log.entry(domain).or_default().entry(Uuid::from_slice(&key)?).or_default();
-    rows.push(LogRow { version: number(row, 3)?, install });
+    rows.push(LogRow { seq: number(row, 6)?, version: number(row, 3)?, install });
     Ok(())
 }
 
@@ -152,7 +152,8 @@ mod tests {
             StoredRecord { version: 2, deleted: true, scope: 5, fingerprint: Fingerprint::of(&data) };
         assert_eq!(acme.records["ticket"][&id], record);
         let rows = [Some(Uuid::from_u128(0xaa)), None].into_iter().zip([1, 2]);
-        let rows: Vec<LogRow> = rows.map(|(install, version)| LogRow { version, install }).collect();
+        let rows: Vec<LogRow> =
+            rows.map(|(install, version)| LogRow { seq: version * 2 - 1, version, install }).collect();
         assert_eq!(acme.log["ticket"][&id], rows);
         assert_eq!(acme.marks, HashMap::from([(Uuid::from_u128(0xaa), 12)]));
         assert_eq!((acme.head, acme.rows, acme.horizon), (3, 3, 0));

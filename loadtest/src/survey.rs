@@ -3,7 +3,7 @@
 //! A few bytes a line are kept for the whole replay; the records' bodies are not, they are read
 //! again when the line is played. Nothing here knows sockets or time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::{Result, bail};
 use uuid::Uuid;
@@ -142,6 +142,18 @@ impl Survey {
             }
         }
     }
+
+    /// The device of each tenant that sends the least.
+    pub(crate) fn observers(&self) -> HashSet<DeviceIndex> {
+        let mut least: HashMap<&str, DeviceIndex> = HashMap::new();
+        for (index, device) in self.devices.iter().enumerate() {
+            let held = least.entry(&device.tenant).or_insert(index);
+            if device.lines < self.devices[*held].lines {
+                *held = index;
+            }
+        }
+        least.into_values().collect()
+    }
 }
 
 fn actor(line: &Line) -> Actor {
@@ -157,6 +169,7 @@ fn actor(line: &Line) -> Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::Reader;
     use crate::trace::tests::line;
 
     fn survey(lines: Vec<Line>) -> Result<Survey> {
@@ -192,6 +205,14 @@ mod tests {
         survey.at_least(2);
         let silent: Vec<String> = survey.devices[3..].iter().map(ToString::to_string).collect();
         assert_eq!(silent, ["t/b/silent-2"]);
-        assert_eq!(survey.devices[3].lines, 0);
+        assert_eq!((survey.devices[3].lines, survey.observers()), (0, HashSet::from([3])));
+    }
+
+    #[test]
+    fn an_eighth_of_the_shipped_trace_is_behind() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/incidents-a-lag8h.jsonl.zst");
+        let survey = Survey::take(Reader::open(path.as_ref(), None).unwrap()).unwrap();
+        assert_eq!((survey.steps.len(), survey.records.len(), survey.devices.len()), (56_660, 9910, 2298));
+        assert_eq!((survey.behind, survey.observers().len()), (6655, 8));
     }
 }

@@ -39,7 +39,7 @@ impl Durations {
     /// Counts one.
     pub(crate) fn add(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(LONGEST_US);
-        self.0.lock().saturating_record(micros.min(LONGEST_US));
+        self.0.lock().saturating_record(micros);
     }
 
     /// The percentiles of what was counted.

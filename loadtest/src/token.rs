@@ -81,8 +81,7 @@ mod tests {
     }
 
     fn claims(token: &str, secret: &str) -> Result<serde_json::Value> {
-        let mut validation = Validation::default();
-        validation.validate_exp = false;
+        let validation = Validation { validate_exp: false, ..Validation::default() };
         let key = DecodingKey::from_secret(secret.as_bytes());
         Ok(jsonwebtoken::decode(token, &key, &validation)?.claims)
     }

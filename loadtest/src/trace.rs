@@ -157,4 +157,30 @@ pub(crate) mod tests {
         assert_eq!(read(&plain), read(&packed));
         assert!(Reader::open(&folder.path().join("none"), None).is_err());
     }
+
+    fn shipped(path: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(path)
+    }
+
+    #[test]
+    fn the_desks_own_ticket_allows_every_status_change_of_the_shipped_trace() {
+        let text = std::fs::read_to_string(shipped("domains/ticket.toml")).unwrap();
+        let workflow = toml::from_str::<toml::Table>(&text).unwrap().remove("workflow").unwrap();
+        let names = |value: Option<&toml::Value>| -> Vec<String> {
+            let names = value.and_then(toml::Value::as_array).cloned().unwrap_or_default();
+            names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+        };
+        let mut stands: std::collections::HashMap<Uuid, String> = std::collections::HashMap::new();
+        for line in Reader::open(&shipped("incidents-a-lag8h.jsonl.zst"), None).unwrap() {
+            let line = line.unwrap();
+            let to = line.data["status"].as_str().unwrap().to_owned();
+            let (from, allowed) = match stands.insert(line.mobile_id, to.clone()) {
+                Some(from) if from == to => continue,
+                Some(from) => (from.clone(), names(workflow["transitions"].get(&from))),
+                None => ("nothing".to_owned(), names(workflow.get("initial"))),
+            };
+            assert!(allowed.contains(&to), "{from} to {to} is not allowed, only {allowed:?}");
+        }
+        assert_eq!(stands.len(), 9910);
+    }
 }

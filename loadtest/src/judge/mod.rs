@@ -9,6 +9,7 @@ use crate::report::Verdict;
 use crate::survey::{Actor, DeviceIndex, RecordIndex, Survey};
 use crate::verdict::copies::{Held, Sight, judge_copy};
 use crate::verdict::records::{Answered, judge_by_version, judge_record};
+use crate::verdict::sightings::{Jump, Mismatch, judge_jump, judge_mismatch};
 use crate::verdict::{
     Findings, StoredRecord, TenantStore, judge_install, judge_line, judge_log, judge_regressions,
 };
@@ -22,6 +23,10 @@ pub(crate) struct Evidence<'a> {
     pub(crate) installs: &'a [Uuid],
     /// How often a version went down in each device's copy.
     pub(crate) regressions: &'a [u64],
+    /// Where copies went over versions.
+    pub(crate) jumps: &'a [Jump],
+    /// Where a version came with other data than elsewhere.
+    pub(crate) mismatches: &'a [Mismatch],
 }
 
 /// What an account sees through a fresh snapshot, by domain.
@@ -45,25 +50,26 @@ pub(crate) fn against_store(
         let sight = sight(device, store);
         for domain in &evidence.survey.domains {
             let empty = HashMap::new();
-            let stored = store.records.get(domain).unwrap_or(&empty);
-            judged.copy(&format!("{device} {domain}"), held(index, domain), stored, &sight);
+            let records = store.records.get(domain).unwrap_or(&empty);
+            judged.copy(&format!("{device} {domain}"), held(index, domain), records, &sight);
         }
     }
     let mut answers = answers_by_record(evidence);
     for (index, name) in evidence.survey.records.iter().enumerate() {
         let store = store_of(&name.tenant);
-        let stored = store.records.get(&name.domain).and_then(|records| records.get(&name.id));
+        let stands = store.records.get(&name.domain).and_then(|records| records.get(&name.id));
         let log = store.log.get(&name.domain).and_then(|log| log.get(&name.id));
         let log = log.map_or(&[][..], Vec::as_slice);
         judge_record(
             &name.to_string(),
             &answers.remove(&index).unwrap_or_default(),
             log,
-            stored,
+            stands,
             &mut judged.findings,
         );
     }
     judge_strangers(evidence.survey, stores, &mut judged.findings);
+    judge_jumps(evidence, stores, &mut judged.findings);
     judged.verdict(evidence)
 }
 
@@ -124,6 +130,10 @@ impl Judged {
         for (device, regressions) in evidence.survey.devices.iter().zip(evidence.regressions) {
             judge_regressions(&device.to_string(), *regressions, &mut findings);
         }
+        for mismatch in evidence.mismatches {
+            let device = evidence.survey.devices[mismatch.device].to_string();
+            judge_mismatch(&device, mismatch, &mut findings);
+        }
         Self { source, findings, copies: 0, copied_records: 0 }
     }
 
@@ -168,6 +178,16 @@ fn answers_by_record(evidence: &Evidence<'_>) -> HashMap<RecordIndex, Vec<Answer
         of_record.extend(entry.answer.map(|answer| Answered { line, install, answer }));
     }
     answers
+}
+
+fn judge_jumps(evidence: &Evidence<'_>, stores: &HashMap<String, TenantStore>, findings: &mut Findings) {
+    for jump in evidence.jumps {
+        let device = &evidence.survey.devices[jump.device];
+        let of_domain = stores.get(&device.tenant).and_then(|store| store.log.get(&jump.domain));
+        if let Some(log) = of_domain.and_then(|log| log.get(&jump.id)) {
+            judge_jump(&device.to_string(), jump, log, findings);
+        }
+    }
 }
 
 /// Every record that is stored is one of the trace's.

@@ -7,6 +7,7 @@ use crate::fingerprint::Fingerprint;
 use crate::ledger::Answer;
 use crate::trace::tests::line;
 use crate::verdict::LogRow;
+use crate::verdict::sightings::{Jump, Mismatch};
 
 const RIGHT: Fingerprint = Fingerprint([1; 32]);
 const WRONG: Fingerprint = Fingerprint([2; 32]);
@@ -17,6 +18,8 @@ struct Replay {
     entries: Vec<Entry>,
     installs: Vec<Uuid>,
     regressions: Vec<u64>,
+    jumps: Vec<Jump>,
+    mismatches: Vec<Mismatch>,
     store: TenantStore,
     held: Vec<Vec<Held>>,
 }
@@ -30,7 +33,7 @@ fn good() -> Replay {
             Answer { status, version: Some(version), resolution: None, refused: false, deleted: false };
         Entry { named: version - 1, submitted: 1, answered: 1, answer: Some(answer) }
     };
-    let row = |version, install: usize| LogRow { version, install: Some(installs[install]) };
+    let row = |version, install: usize| LogRow { seq: version, version, install: Some(installs[install]) };
     let record = StoredRecord { version: 2, deleted: false, scope: 0, fingerprint: RIGHT };
     let store = TenantStore {
         records: HashMap::from([("ticket".to_owned(), HashMap::from([(id, record)]))]),
@@ -46,6 +49,8 @@ fn good() -> Replay {
         entries: vec![entry(Status::Created, 1), entry(Status::Updated, 2)],
         installs,
         regressions: vec![0, 0],
+        jumps: Vec::new(),
+        mismatches: Vec::new(),
         store,
         held: vec![held.clone(), held],
     }
@@ -58,6 +63,8 @@ impl Replay {
             entries: &self.entries,
             installs: &self.installs,
             regressions: &self.regressions,
+            jumps: &self.jumps,
+            mismatches: &self.mismatches,
         }
     }
 
@@ -69,18 +76,21 @@ impl Replay {
         self.store.records.get_mut("ticket").unwrap().get_mut(&Uuid::from_u128(7)).unwrap()
     }
 
-    fn from_store(mut self) -> Verdict {
+    fn into_store_verdict(mut self) -> Verdict {
         let stores = HashMap::from([("t".to_owned(), std::mem::take(&mut self.store))]);
         against_store(&self.evidence(), &stores, |device, _| self.held[device].clone())
     }
 
-    fn from_snapshots(mut self) -> Verdict {
+    fn into_snapshot_verdict(mut self) -> Verdict {
         let view = |user: &str| (("t".to_owned(), user.to_owned()), self.store.records.clone());
         let views = HashMap::from([view("ann"), view("bob")]);
         self.store = TenantStore::default();
         against_snapshots(&self.evidence(), &views, |device, _| self.held[device].clone())
     }
 }
+
+/// What a hub does wrong, and what the verdict says of it.
+type Case = (fn(&mut Replay), &'static [&'static str]);
 
 fn nothing(_: &mut Replay) {}
 
@@ -98,7 +108,7 @@ fn lost_record(replay: &mut Replay) {
 
 fn written_twice(replay: &mut Replay) {
     let install = replay.installs[1];
-    replay.row().push(LogRow { version: 3, install: Some(install) });
+    replay.row().push(LogRow { seq: 3, version: 3, install: Some(install) });
     replay.record().version = 3;
     (replay.store.head, replay.store.rows) = (3, 3);
     replay.held.iter_mut().for_each(|held| held[0].version = 3);
@@ -126,6 +136,17 @@ fn went_down(replay: &mut Replay) {
     replay.regressions[0] = 1;
 }
 
+/// Bob's change came after the hub had said that Ann's device has everything, and so went unseen.
+fn passed_over(replay: &mut Replay) {
+    let (domain, id) = ("ticket".to_owned(), Uuid::from_u128(7));
+    replay.jumps.push(Jump { device: 0, domain, id, held: 0, adopted: 2, position: 1 });
+}
+
+fn other_data(replay: &mut Replay) {
+    let (domain, id) = ("ticket".to_owned(), Uuid::from_u128(7));
+    replay.mismatches.push(Mismatch { device: 0, domain, id, version: 1 });
+}
+
 fn leaked(replay: &mut Replay) {
     replay.record().scope = 9;
 }
@@ -137,7 +158,7 @@ fn stranger(replay: &mut Replay) {
 
 #[test]
 fn the_verdict_against_the_store_is_yes_only_when_all_agree() {
-    let cases: [(fn(&mut Replay), &[&str]); 11] = [
+    let cases: [Case; 13] = [
         (nothing, &[]),
         (lost_change, &["copy at another version"]),
         (wrong_data, &["copy with other data"]),
@@ -150,13 +171,15 @@ fn the_verdict_against_the_store_is_yes_only_when_all_agree() {
         (never_answered, &["never answered", "stored but not answered"]),
         (answered_twice, &["answered more than once"]),
         (went_down, &["version went down"]),
+        (passed_over, &["a change was passed over"]),
+        (other_data, &["other data under one version"]),
         (leaked, &["copy holds too much"]),
         (stranger, &["not of the trace"]),
     ];
     for (change, expected) in cases {
         let mut replay = good();
         change(&mut replay);
-        let verdict = replay.from_store();
+        let verdict = replay.into_store_verdict();
         assert_eq!(verdict.findings.counts.keys().copied().collect::<Vec<_>>(), expected);
         assert_eq!(verdict.yes, expected.is_empty());
     }
@@ -164,7 +187,7 @@ fn the_verdict_against_the_store_is_yes_only_when_all_agree() {
 
 #[test]
 fn the_verdict_against_snapshots_finds_what_can_be_seen_from_outside() {
-    let cases: [(fn(&mut Replay), &[&str]); 8] = [
+    let cases: [Case; 9] = [
         (nothing, &[]),
         (lost_change, &["copy at another version"]),
         (wrong_data, &["copy with other data"]),
@@ -173,11 +196,12 @@ fn the_verdict_against_snapshots_finds_what_can_be_seen_from_outside() {
         (answered_but_not_stored, &["versions"]),
         (answered_twice, &["answered more than once"]),
         (went_down, &["version went down"]),
+        (other_data, &["other data under one version"]),
     ];
     for (change, expected) in cases {
         let mut replay = good();
         change(&mut replay);
-        let verdict = replay.from_snapshots();
+        let verdict = replay.into_snapshot_verdict();
         assert_eq!(verdict.findings.counts.keys().copied().collect::<Vec<_>>(), expected);
         assert_eq!(verdict.yes, expected.is_empty());
     }

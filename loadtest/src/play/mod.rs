@@ -4,6 +4,7 @@
 //! which that answer named. Lines rest on earlier lines only and the window of lines that are read
 //! and not yet answered moves in the order of the trace, so its oldest line can always go on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use crate::board::{Board, Named, Outcome};
 use crate::ledger::Ledger;
 use crate::pace::Pace;
-use crate::survey::{LineNo, Survey};
+use crate::survey::{DeviceIndex, LineNo, Survey};
 use crate::timing::{Durations, Spread};
 use crate::trace::Line;
 
@@ -50,9 +51,14 @@ pub(crate) struct Stage {
     pub(crate) patience: Duration,
     pub(crate) latency: Durations,
     pub(crate) spread: Spread,
+    /// One device of each tenant, by which the way of others' changes is timed.
+    pub(crate) observers: HashSet<DeviceIndex>,
     /// Ends the replay before its end.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Ends the watchers: nothing more is to be timed.
+    pub(crate) done: CancellationToken,
+    pub(crate) watchers: TaskTracker,
 }
 
 impl Stage {
@@ -61,13 +67,16 @@ impl Stage {
         Self {
             board: Board::new(Arc::clone(&survey)),
             ledger: Ledger::new(survey.steps.len()),
-            survey,
             pace,
             patience,
             latency: Durations::default(),
             spread: Spread::default(),
+            observers: survey.observers(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            done: CancellationToken::new(),
+            watchers: TaskTracker::new(),
+            survey,
         }
     }
 }
@@ -126,14 +135,13 @@ async fn run_device<P: Peer>(stage: Arc<Stage>, peer: P, mut queue: mpsc::Unboun
         let named = stage.board.named(number).await;
         hold_base(&stage, &peer, &line, named).await;
         let Ok(permit) = Arc::clone(&outstanding).acquire_owned().await else { return };
-        let version = (line.tenant.clone(), line.mobile_id);
+        let submitted = Submitted { tenant: line.tenant.clone(), id: line.mobile_id, at: Instant::now() };
         stage.ledger.submit(number, named.version);
-        let submitted_at = Instant::now();
         let answer = peer.submit(entry(line, named.version, &stage.pace));
         let stage_of_answer = Arc::clone(&stage);
         stage.tasks.spawn(async move {
-            let result = answer.await;
-            settle(&stage_of_answer, number, result, (version, submitted_at));
+            let result = stage_of_answer.stop.run_until_cancelled(answer).await.flatten();
+            settle(&stage_of_answer, number, result, submitted);
             drop((permit, place));
         });
     }
@@ -162,21 +170,24 @@ fn entry(line: Line, version: u64, pace: &Pace) -> Entry {
     entry
 }
 
-fn settle(
-    stage: &Stage,
-    number: LineNo,
-    result: Option<EntryResult>,
-    ((tenant, id), submitted_at): ((String, Uuid), Instant),
-) {
+/// What an answer is timed by.
+struct Submitted {
+    tenant: String,
+    id: Uuid,
+    at: Instant,
+}
+
+fn settle(stage: &Stage, number: LineNo, result: Option<EntryResult>, submitted: Submitted) {
     let Some(result) = result else {
         stage.board.settle(number, Outcome::Refused);
         return;
     };
-    stage.latency.add(submitted_at.elapsed());
-    if let (Status::Created | Status::Updated | Status::Merged, Some(version)) =
-        (result.status, result.server_version)
+    stage.latency.add(submitted.at.elapsed());
+    let own = stage.observers.contains(&stage.survey.steps[number].device);
+    if let (false, Status::Created | Status::Updated | Status::Merged, Some(version)) =
+        (own, result.status, result.server_version)
     {
-        stage.spread.made((tenant, id, version), submitted_at);
+        stage.spread.made((submitted.tenant, submitted.id, version), submitted.at);
     }
     let outcome = stage.ledger.answer(number, &result);
     stage.board.settle(number, outcome);

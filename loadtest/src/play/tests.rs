@@ -153,7 +153,7 @@ async fn a_stopped_replay_ends() {
     let mut peers = Fake::all(2);
     peers[1].deaf = true;
     let pace = Pace::start(Speed::Max, Arc::new(|| 0));
-    let stage = Arc::new(Stage::new(survey, pace, Duration::from_secs(600)));
+    let stage = Arc::new(Stage::new(survey, pace, Duration::from_mins(10)));
     let stop = stage.stop.clone();
     let (played, ()) = tokio::join!(play(&stage, &peers, lines.into_iter().map(Ok)), async {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,6 +1,6 @@
 //! What a device holds against what it may see in the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -36,9 +36,9 @@ pub(crate) fn judge_copy(
     sight: &Sight,
     findings: &mut Findings,
 ) {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     for copy in held {
-        seen.insert(copy.id, ());
+        seen.insert(copy.id);
         match stored.get(&copy.id).filter(|record| sight.sees(record)) {
             Some(record) => judge_held(place, &copy, record, findings),
             None => findings.add("copy holds too much", || {
@@ -46,7 +46,7 @@ pub(crate) fn judge_copy(
             }),
         }
     }
-    for (id, record) in stored.iter().filter(|(id, record)| sight.sees(record) && !seen.contains_key(*id)) {
+    for (id, record) in stored.iter().filter(|(id, record)| sight.sees(record) && !seen.contains(*id)) {
         findings.add("copy lacks", || format!("{place} lacks {id}, version {} in the store", record.version));
     }
 }

@@ -1,10 +1,12 @@
 //! Whether a replay ended well: a pure judgement over plain inputs.
 //!
 //! [`copies`] compares what a device holds with what it may see in the store. [`records`] makes the
-//! answers, the log and the trace account for each other. Nothing here reads a file or a socket.
+//! answers, the log and the trace account for each other; [`sightings`] judges what devices saw on the
+//! way. Nothing here reads a file or a socket.
 
 pub(crate) mod copies;
 pub(crate) mod records;
+pub(crate) mod sightings;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,6 +32,7 @@ pub(crate) struct StoredRecord {
 /// A row of the log that made a version of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogRow {
+    pub(crate) seq: u64,
     pub(crate) version: u64,
     /// The install that wrote it; none for the hub itself or a publisher.
     pub(crate) install: Option<Uuid>,
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn inv3_a_log_has_no_gap() {
-        let store = |rows, head, horizon| TenantStore { rows, head, horizon, ..TenantStore::default() };
+        let store = |rows, head, horizon| TenantStore { head, rows, horizon, ..TenantStore::default() };
         assert!(kinds(|findings| judge_log("t", &store(5, 5, 0), findings)).is_empty());
         assert_eq!(kinds(|findings| judge_log("t", &store(4, 5, 0), findings)), ["log"]);
         assert!(kinds(|findings| judge_log("t", &store(2, 5, 3), findings)).is_empty());

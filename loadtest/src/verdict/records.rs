@@ -162,6 +162,9 @@ mod tests {
     use super::*;
     use crate::fingerprint::Fingerprint;
 
+    /// Versions and who made them.
+    type Log = Vec<(u64, Uuid)>;
+
     const A: Uuid = Uuid::from_u128(0xA);
     const B: Uuid = Uuid::from_u128(0xB);
 
@@ -184,7 +187,9 @@ mod tests {
     }
 
     fn rows(rows: &[(u64, Uuid)]) -> Vec<LogRow> {
-        rows.iter().map(|&(version, install)| LogRow { version, install: Some(install) }).collect()
+        rows.iter()
+            .map(|&(version, install)| LogRow { seq: version, version, install: Some(install) })
+            .collect()
     }
 
     fn stored(version: u64) -> StoredRecord {
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn inv2_answers_and_log_that_account_for_each_other_are_right() {
         use Status::{Created, Duplicate, Merged, Unchanged, Updated};
-        let yes: [(&str, Vec<Answered>, Vec<(u64, Uuid)>, u64); 9] = [
+        let yes: [(&str, Vec<Answered>, Log, u64); 9] = [
             ("nothing", vec![], vec![], 0),
             (
                 "a chain",
@@ -250,7 +255,7 @@ mod tests {
     fn inv2_what_is_lost_doubled_or_invented_is_found() {
         use Status::{Created, Duplicate, Unchanged, Updated};
         let one = answered(A, Created, 1);
-        let no: [(&str, Vec<Answered>, Vec<(u64, Uuid)>, u64, &str); 11] = [
+        let no: [(&str, Vec<Answered>, Log, u64, &str); 12] = [
             (
                 "answered, not stored",
                 vec![one, answered(B, Updated, 2)],
@@ -301,6 +306,13 @@ mod tests {
                 vec![(1, A)],
                 1,
                 "answered but not stored",
+            ),
+            (
+                "an entry refused before a kill that was written",
+                vec![refused(A, Duplicate, 1)],
+                vec![(1, A)],
+                1,
+                "stored but not answered",
             ),
             (
                 "a refused entry that was written",

@@ -1,0 +1,167 @@
+//! Sees every change that reaches a device's copy, in order, and notes what no hub may do.
+//!
+//! The end of a replay shows the newest version of each record only: a change that was lost or wrong
+//! and soon followed by another leaves no trace there. So each device's storage keeps, instead of the
+//! copy, the version that is held of each record and the last place that the hub has named. It notes
+//! two things: other data under a version than another device was given, and each jump over versions,
+//! which is right only as long as no place at or past them had been named (C2).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use synchub_client::storage::{CopyRecord, Domain, Storage, StorageError, Stored, StoredChange};
+use synchub_protocol::Data;
+use uuid::Uuid;
+
+use crate::survey::DeviceIndex;
+use crate::verdict::sightings::{Jump, Mismatch};
+
+/// How many notes of a kind are kept: a hub that is wrong this often is known to be.
+const KEPT: usize = 100_000;
+
+/// What the devices of a replay have noted.
+#[derive(Debug, Default)]
+pub(crate) struct Sightings {
+    jumps: Mutex<Vec<Jump>>,
+    mismatches: Mutex<Vec<Mismatch>>,
+    /// The newest version of each record that any device was given, by tenant, domain and id.
+    newest: Mutex<HashMap<(Arc<str>, Domain, Uuid), (u64, Arc<Data>)>>,
+}
+
+impl Sightings {
+    /// All jumps and mismatches so far.
+    pub(crate) fn read(&self) -> (Vec<Jump>, Vec<Mismatch>) {
+        (self.jumps.lock().clone(), self.mismatches.lock().clone())
+    }
+
+    /// Whether another device was given the same version with other data.
+    fn differs(&self, tenant: &Arc<str>, domain: &Domain, id: Uuid, record: &CopyRecord) -> bool {
+        let key = (Arc::clone(tenant), Domain::clone(domain), id);
+        let mut newest = self.newest.lock();
+        let (version, data) = newest.entry(key).or_insert_with(|| (record.version, Arc::clone(&record.data)));
+        if *version < record.version {
+            (*version, *data) = (record.version, Arc::clone(&record.data));
+        }
+        *version == record.version && **data != *record.data
+    }
+}
+
+/// The storage of one device: it keeps no copy, for the client has it in memory and is never restarted.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    device: DeviceIndex,
+    tenant: Arc<str>,
+    sightings: Arc<Sightings>,
+    held: HashMap<Domain, HashMap<Uuid, u64>>,
+    position: u64,
+}
+
+impl Witness {
+    /// The witness of a device that holds nothing yet.
+    pub(crate) fn new(device: DeviceIndex, tenant: &str, sightings: Arc<Sightings>) -> Self {
+        Self { device, tenant: tenant.into(), sightings, held: HashMap::new(), position: 0 }
+    }
+
+    fn see(&mut self, change: &StoredChange) {
+        match change {
+            StoredChange::Record { domain, mobile_id, record: Some(record) } => {
+                self.adopt(domain, *mobile_id, record);
+            }
+            StoredChange::Record { domain, mobile_id, record: None } => {
+                self.held.get_mut(domain).and_then(|held| held.remove(mobile_id));
+            }
+            StoredChange::DomainDropped(domain) => drop(self.held.remove(domain)),
+            StoredChange::Position(seq) => self.position = *seq,
+            _ => {}
+        }
+    }
+
+    fn adopt(&mut self, domain: &Domain, id: Uuid, record: &CopyRecord) {
+        let (device, adopted, position) = (self.device, record.version, self.position);
+        let of_domain = self.held.entry(Domain::clone(domain)).or_default();
+        let held = of_domain.insert(id, adopted).unwrap_or(0);
+        if adopted > held + 1 {
+            let domain = domain.to_string();
+            note(&self.sightings.jumps, Jump { device, domain, id, held, adopted, position });
+        }
+        if self.sightings.differs(&self.tenant, domain, id, record) {
+            let domain = domain.to_string();
+            note(&self.sightings.mismatches, Mismatch { device, domain, id, version: adopted });
+        }
+    }
+}
+
+fn note<T>(notes: &Mutex<Vec<T>>, note: T) {
+    let mut notes = notes.lock();
+    if notes.len() < KEPT {
+        notes.push(note);
+    }
+}
+
+impl Storage for Witness {
+    fn load(&mut self) -> Result<Stored, StorageError> {
+        Ok(Stored::default())
+    }
+
+    fn apply(&mut self, changes: &[StoredChange]) -> Result<(), StorageError> {
+        changes.iter().for_each(|change| self.see(change));
+        Ok(())
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use synchub_protocol::{Priority, Timestamp};
+
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(7);
+
+    fn record(version: u64, status: &str) -> StoredChange {
+        let data = Data::from_iter([("status".to_owned(), status.into())]);
+        let (data, priority, server_timestamp) = (Arc::new(data), Priority::Normal, Timestamp(0));
+        let record = Some(CopyRecord { version, data, priority, server_timestamp });
+        StoredChange::Record { domain: "ticket".into(), mobile_id: ID, record }
+    }
+
+    fn gone() -> StoredChange {
+        StoredChange::Record { domain: "ticket".into(), mobile_id: ID, record: None }
+    }
+
+    fn jumps(changes: &[StoredChange]) -> Vec<(u64, u64, u64)> {
+        let sightings = Arc::new(Sightings::default());
+        Witness::new(0, "t", Arc::clone(&sightings)).apply(changes).unwrap();
+        sightings.read().0.iter().map(|jump| (jump.held, jump.adopted, jump.position)).collect()
+    }
+
+    #[test]
+    fn c2_a_jump_is_noted_with_the_place_that_had_been_named() {
+        let place = StoredChange::Position;
+        assert!(jumps(&[record(1, "a"), place(1), record(2, "b"), place(2), record(3, "c")]).is_empty());
+        assert_eq!(jumps(&[record(1, "a"), place(9), record(3, "c"), place(20)]), [(1, 3, 9)]);
+        assert_eq!(jumps(&[place(4), record(3, "c")]), [(0, 3, 4)]);
+        assert_eq!(jumps(&[record(1, "a"), gone(), record(3, "c")]), [(0, 3, 0)]);
+        let dropped = StoredChange::DomainDropped("ticket".into());
+        assert_eq!(jumps(&[record(1, "a"), dropped, record(2, "c")]), [(0, 2, 0)]);
+    }
+
+    #[test]
+    fn other_data_under_one_version_is_noted_even_when_a_newer_one_follows() {
+        let sightings = Arc::new(Sightings::default());
+        let mut witnesses = [0, 1].map(|device| Witness::new(device, "t", Arc::clone(&sightings)));
+        witnesses[0].apply(&[record(1, "a"), record(2, "b")]).unwrap();
+        witnesses[1].apply(&[record(1, "late"), record(2, "WRONG"), record(3, "c")]).unwrap();
+        witnesses[0].apply(&[record(3, "c")]).unwrap();
+        let (_, mismatches) = sightings.read();
+        let expected = Mismatch { device: 1, domain: "ticket".to_owned(), id: ID, version: 2 };
+        assert_eq!(mismatches, [expected]);
+        let mut other_tenant = Witness::new(2, "other", Arc::clone(&sightings));
+        other_tenant.apply(&[record(3, "elsewhere")]).unwrap();
+        assert_eq!(sightings.read().1.len(), 1);
+    }
+}
