@@ -172,6 +172,9 @@ pub enum ChangeOperation {
     Delete,
     /// The record exists, but left the receiver's view.
     Remove,
+    /// An operation that this version does not know: reconnect without a cursor.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A change of one record.
