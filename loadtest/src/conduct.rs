@@ -26,7 +26,8 @@ pub(crate) async fn conduct<P: Peer>(
     let places = kills::places(stage.survey.steps.len(), args.kills, chance);
     let stall = Duration::from_secs(args.stall);
     let played = async {
-        let (played, kills) = tokio::join!(play(stage, peers, lines), kill(stage, hub, places, chance));
+        let (played, kills) =
+            tokio::join!(play(stage, peers, lines), kill(stage, peers, (hub, places), chance));
         played.and(kills)
     };
     let quiet = args.json;
@@ -41,9 +42,14 @@ pub(crate) async fn conduct<P: Peer>(
     }
 }
 
-async fn kill(stage: &Arc<Stage>, hub: Option<&mut Hub>, places: Vec<u64>, chance: &Chance) -> Result<Kills> {
+async fn kill<P: Peer>(
+    stage: &Stage,
+    peers: &[P],
+    (hub, places): (Option<&mut Hub>, Vec<u64>),
+    chance: &Chance,
+) -> Result<Kills> {
     let Some(hub) = hub else { return Ok(Kills::default()) };
-    let killing = kills::run(Arc::clone(stage), hub, places, chance);
+    let killing = kills::run(&stage.ledger, peers, (hub, places), chance);
     match stage.stop.run_until_cancelled(killing).await {
         Some(Ok(kills)) => Ok(kills),
         Some(Err(error)) => {

@@ -54,6 +54,10 @@ impl Peer for Device {
         }
     }
 
+    fn due(&self) -> (u64, bool) {
+        (self.0.outbox_len() as u64, self.0.is_live())
+    }
+
     fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static {
         let ticket = self.0.submit(entry);
         async move { ticket.await.ok() }

@@ -3,7 +3,6 @@
 //! Kills are spread over the replay: one at a random place of each of as many equal stretches. At
 //! its place a kill waits a moment for answers to be due, so that most fall in the middle of work.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::hub::Hub;
 use crate::ledger::Ledger;
-use crate::play::Stage;
+use crate::play::Peer;
 
 /// How long a kill waits for answers to be due.
 const DUE_LIMIT: Duration = Duration::from_secs(2);
@@ -44,24 +43,24 @@ pub(crate) fn places(lines: usize, kills: usize, chance: &Chance) -> Vec<u64> {
         .collect()
 }
 
-/// Kills and restarts the hub at each place. Ends when all are done or the stage is stopped.
-pub(crate) async fn run(
-    stage: Arc<Stage>,
-    hub: &mut Hub,
-    places: Vec<u64>,
+/// Kills and restarts the hub at each place.
+pub(crate) async fn run<P: Peer>(
+    ledger: &Ledger,
+    peers: &[P],
+    (hub, places): (&mut Hub, Vec<u64>),
     chance: &Chance,
 ) -> Result<Kills> {
     let mut kills = Kills::default();
     for place in places {
-        while stage.ledger.answered() < place {
+        while ledger.answered() < place {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        wait_for_due(&stage.ledger).await;
+        wait_for_due(peers).await;
         tokio::time::sleep(Duration::from_micros(chance.below(JITTER_US))).await;
-        let submitted = stage.ledger.submitted();
+        let before = due(peers);
         hub.kill().await?;
         tokio::time::sleep(GRACE).await;
-        let due = submitted.saturating_sub(stage.ledger.answered());
+        let due = still_due(&before, peers);
         kills.count += 1;
         kills.while_due += usize::from(due > 0);
         kills.due.push(due);
@@ -70,10 +69,20 @@ pub(crate) async fn run(
     Ok(kills)
 }
 
-async fn wait_for_due(ledger: &Ledger) {
+/// What each connected device waits for; a device that is not connected waits for no answer.
+fn due<P: Peer>(peers: &[P]) -> Vec<u64> {
+    peers.iter().map(Peer::due).map(|(due, connected)| if connected { due } else { 0 }).collect()
+}
+
+/// How much of what was due before the kill was not answered by it.
+fn still_due<P: Peer>(before: &[u64], peers: &[P]) -> u64 {
+    before.iter().zip(peers).map(|(before, peer)| peer.due().0.min(*before)).sum()
+}
+
+async fn wait_for_due<P: Peer>(peers: &[P]) {
     let deadline = Instant::now() + DUE_LIMIT;
-    while ledger.submitted() == ledger.answered() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_micros(200)).await;
+    while due(peers).iter().all(|due| *due == 0) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     let (entries, _) = stage.ledger.read();
     let ended = Ended { args, survey: &survey, entries: &entries, devices: &devices, target: &target };
     let mut verdict = ended.judge(hub.as_mut()).await?;
+    if target.sightings.is_full() {
+        notes.push("more jumps over versions than could be kept; some were not judged".to_owned());
+    }
     verdict.notes.splice(0..0, notes);
     let outcome =
         Outcome { seconds: took.as_secs_f64(), settle_seconds: settled.as_secs_f64(), kills, verdict };

@@ -17,19 +17,27 @@ use uuid::Uuid;
 use crate::survey::DeviceIndex;
 use crate::verdict::sightings::{Jump, Mismatch};
 
-/// How many notes of a kind are kept: a hub that is wrong this often is known to be.
-const KEPT: usize = 100_000;
+/// How many notes of a kind are kept. Jumps are usual after a reconnect, so there must be room for many.
+const KEPT: usize = 2_000_000;
+
+/// A record by tenant, domain and id.
+type RecordKey = (Arc<str>, Domain, Uuid);
 
 /// What the devices of a replay have noted.
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     jumps: Mutex<Vec<Jump>>,
     mismatches: Mutex<Vec<Mismatch>>,
-    /// The newest version of each record that any device was given, by tenant, domain and id.
-    newest: Mutex<HashMap<(Arc<str>, Domain, Uuid), (u64, Arc<Data>)>>,
+    /// The newest version of each record that any device was given.
+    newest: Mutex<HashMap<RecordKey, (u64, Arc<Data>)>>,
 }
 
 impl Sightings {
+    /// Whether some were not kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.jumps.lock().len() == KEPT
+    }
+
     /// All jumps and mismatches so far.
     pub(crate) fn read(&self) -> (Vec<Jump>, Vec<Mismatch>) {
         (self.jumps.lock().clone(), self.mismatches.lock().clone())
@@ -81,12 +89,13 @@ impl Witness {
         let (device, adopted, position) = (self.device, record.version, self.position);
         let of_domain = self.held.entry(Domain::clone(domain)).or_default();
         let held = of_domain.insert(id, adopted).unwrap_or(0);
-        if adopted > held + 1 {
-            let domain = domain.to_string();
+        // Before the first place was named nothing can have been passed over.
+        if adopted > held + 1 && position > 0 {
+            let domain = Domain::clone(domain);
             note(&self.sightings.jumps, Jump { device, domain, id, held, adopted, position });
         }
         if self.sightings.differs(&self.tenant, domain, id, record) {
-            let domain = domain.to_string();
+            let domain = Domain::clone(domain);
             note(&self.sightings.mismatches, Mismatch { device, domain, id, version: adopted });
         }
     }
@@ -105,7 +114,9 @@ impl Storage for Witness {
     }
 
     fn apply(&mut self, changes: &[StoredChange]) -> Result<(), StorageError> {
-        changes.iter().for_each(|change| self.see(change));
+        for change in changes {
+            self.see(change);
+        }
         Ok(())
     }
 
@@ -145,9 +156,10 @@ mod tests {
         assert!(jumps(&[record(1, "a"), place(1), record(2, "b"), place(2), record(3, "c")]).is_empty());
         assert_eq!(jumps(&[record(1, "a"), place(9), record(3, "c"), place(20)]), [(1, 3, 9)]);
         assert_eq!(jumps(&[place(4), record(3, "c")]), [(0, 3, 4)]);
-        assert_eq!(jumps(&[record(1, "a"), gone(), record(3, "c")]), [(0, 3, 0)]);
+        assert_eq!(jumps(&[place(1), record(1, "a"), gone(), record(3, "c")]), [(0, 3, 1)]);
+        assert!(jumps(&[record(3, "c"), place(4)]).is_empty());
         let dropped = StoredChange::DomainDropped("ticket".into());
-        assert_eq!(jumps(&[record(1, "a"), dropped, record(2, "c")]), [(0, 2, 0)]);
+        assert_eq!(jumps(&[place(1), record(1, "a"), dropped, record(2, "c")]), [(0, 2, 1)]);
     }
 
     #[test]
@@ -158,7 +170,7 @@ mod tests {
         witnesses[1].apply(&[record(1, "late"), record(2, "WRONG"), record(3, "c")]).unwrap();
         witnesses[0].apply(&[record(3, "c")]).unwrap();
         let (_, mismatches) = sightings.read();
-        let expected = Mismatch { device: 1, domain: "ticket".to_owned(), id: ID, version: 2 };
+        let expected = Mismatch { device: 1, domain: "ticket".into(), id: ID, version: 2 };
         assert_eq!(mismatches, [expected]);
         let mut other_tenant = Witness::new(2, "other", Arc::clone(&sightings));
         other_tenant.apply(&[record(3, "elsewhere")]).unwrap();

@@ -183,7 +183,7 @@ fn answers_by_record(evidence: &Evidence<'_>) -> HashMap<RecordIndex, Vec<Answer
 fn judge_jumps(evidence: &Evidence<'_>, stores: &HashMap<String, TenantStore>, findings: &mut Findings) {
     for jump in evidence.jumps {
         let device = &evidence.survey.devices[jump.device];
-        let of_domain = stores.get(&device.tenant).and_then(|store| store.log.get(&jump.domain));
+        let of_domain = stores.get(&device.tenant).and_then(|store| store.log.get(&*jump.domain));
         if let Some(log) = of_domain.and_then(|log| log.get(&jump.id)) {
             judge_jump(&device.to_string(), jump, log, findings);
         }

@@ -138,12 +138,12 @@ fn went_down(replay: &mut Replay) {
 
 /// Bob's change came after the hub had said that Ann's device has everything, and so went unseen.
 fn passed_over(replay: &mut Replay) {
-    let (domain, id) = ("ticket".to_owned(), Uuid::from_u128(7));
+    let (domain, id) = ("ticket".into(), Uuid::from_u128(7));
     replay.jumps.push(Jump { device: 0, domain, id, held: 0, adopted: 2, position: 1 });
 }
 
 fn other_data(replay: &mut Replay) {
-    let (domain, id) = ("ticket".to_owned(), Uuid::from_u128(7));
+    let (domain, id) = ("ticket".into(), Uuid::from_u128(7));
     replay.mismatches.push(Mismatch { device: 0, domain, id, version: 1 });
 }
 

@@ -37,6 +37,9 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// Waits until it does.
     fn wait_for(&self, domain: &str, id: Uuid, version: u64) -> impl Future<Output = ()> + Send;
 
+    /// How many entries wait for an answer, and whether the device is connected to get one.
+    fn due(&self) -> (u64, bool);
+
     /// Takes an entry now, and gives its answer when it comes; none when the client has stopped.
     fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static;
 }

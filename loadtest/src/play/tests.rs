@@ -43,6 +43,10 @@ impl Peer for Fake {
         }
     }
 
+    fn due(&self) -> (u64, bool) {
+        (0, true)
+    }
+
     fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static {
         self.sent.lock().push((self.device, entry.mobile_id, entry.version));
         let refused = self.refuses == Some(entry.mobile_id);

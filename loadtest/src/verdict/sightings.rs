@@ -1,6 +1,8 @@
 //! What devices saw on the way, against the log: a place that the hub has named stands for every
 //! change up to it, so none of them may come later (C2); a version has one content.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{Findings, LogRow};
@@ -10,7 +12,7 @@ use crate::survey::DeviceIndex;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Jump {
     pub(crate) device: DeviceIndex,
-    pub(crate) domain: String,
+    pub(crate) domain: Arc<str>,
     pub(crate) id: Uuid,
     /// The version that was held before; 0: none.
     pub(crate) held: u64,
@@ -24,7 +26,7 @@ pub(crate) struct Jump {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub(crate) device: DeviceIndex,
-    pub(crate) domain: String,
+    pub(crate) domain: Arc<str>,
     pub(crate) id: Uuid,
     pub(crate) version: u64,
 }
@@ -69,7 +71,7 @@ mod tests {
             (0, 2, 10, true),
             (3, 9, 30, false),
         ] {
-            let (domain, id) = ("ticket".to_owned(), Uuid::nil());
+            let (domain, id) = ("ticket".into(), Uuid::nil());
             let jump = Jump { device: 0, domain, id, held, adopted, position };
             let mut findings = Findings::default();
             judge_jump("d", &jump, &log, &mut findings);
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_mismatch_is_told() {
-        let mismatch = Mismatch { device: 0, domain: "ticket".to_owned(), id: Uuid::nil(), version: 2 };
+        let mismatch = Mismatch { device: 0, domain: "ticket".into(), id: Uuid::nil(), version: 2 };
         let mut findings = Findings::default();
         judge_mismatch("d", &mismatch, &mut findings);
         assert!(findings.first[0].contains("version 2"));
