@@ -19,6 +19,7 @@ mod play;
 mod progress;
 mod replay;
 mod report;
+mod sightings;
 mod store;
 mod survey;
 mod target;

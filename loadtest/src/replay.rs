@@ -34,7 +34,8 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     let devices = Devices::start(&survey, &target, &chance).await?;
 
     let pace = Pace::start(args.speed, wall_clock());
-    let stage = Arc::new(Stage::new(Arc::clone(&survey), pace, Duration::from_secs(args.patience)));
+    let patience = Duration::from_secs(args.patience);
+    let stage = Arc::new(Stage::new(Arc::clone(&survey), Arc::clone(&target.sightings), pace, patience));
     devices.observe(&stage);
     let started = Instant::now();
     let kills = conduct(args, &stage, devices.peers(), hub.as_mut(), &chance).await?;

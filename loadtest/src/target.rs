@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::args::Tongue;
 use crate::chance::Chance;
 use crate::pace::WallClock;
+use crate::sightings::Sightings;
 use crate::survey::{Actor, DeviceIndex, Survey};
 use crate::token::Signer;
-use crate::witness::{Sightings, Witness};
+use crate::witness::Witness;
 
 /// Reconnects are quick: the replay waits for the devices of a hub that was killed.
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2) };

@@ -1,59 +1,19 @@
 //! Sees every change that reaches a device's copy, in order, and notes what no hub may do.
 //!
-//! The end of a replay shows the newest version of each record only: a change that was lost or wrong
-//! and soon followed by another leaves no trace there. So each device's storage keeps, instead of the
-//! copy, the version that is held of each record and the last place that the hub has named. It notes
-//! two things: other data under a version than another device was given, and each jump over versions,
-//! which is right only as long as no place at or past them had been named (C2).
+//! The end of a replay shows the newest version of each record only: a change that was lost and soon
+//! followed by another leaves no trace there. So each device's storage keeps, instead of the copy, the
+//! version that is held of each record and the last place that the hub has named. A jump over versions
+//! is right only as long as no place at or past them had been named (C2).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use synchub_client::storage::{CopyRecord, Domain, Storage, StorageError, Stored, StoredChange};
-use synchub_protocol::Data;
 use uuid::Uuid;
 
+use crate::sightings::Sightings;
 use crate::survey::DeviceIndex;
-use crate::verdict::sightings::{Jump, Mismatch};
-
-/// How many notes of a kind are kept. Jumps are usual after a reconnect, so there must be room for many.
-const KEPT: usize = 2_000_000;
-
-/// A record by tenant, domain and id.
-type RecordKey = (Arc<str>, Domain, Uuid);
-
-/// What the devices of a replay have noted.
-#[derive(Debug, Default)]
-pub(crate) struct Sightings {
-    jumps: Mutex<Vec<Jump>>,
-    mismatches: Mutex<Vec<Mismatch>>,
-    /// The newest version of each record that any device was given.
-    newest: Mutex<HashMap<RecordKey, (u64, Arc<Data>)>>,
-}
-
-impl Sightings {
-    /// Whether some were not kept.
-    pub(crate) fn is_full(&self) -> bool {
-        self.jumps.lock().len() == KEPT
-    }
-
-    /// All jumps and mismatches so far.
-    pub(crate) fn read(&self) -> (Vec<Jump>, Vec<Mismatch>) {
-        (self.jumps.lock().clone(), self.mismatches.lock().clone())
-    }
-
-    /// Whether another device was given the same version with other data.
-    fn differs(&self, tenant: &Arc<str>, domain: &Domain, id: Uuid, record: &CopyRecord) -> bool {
-        let key = (Arc::clone(tenant), Domain::clone(domain), id);
-        let mut newest = self.newest.lock();
-        let (version, data) = newest.entry(key).or_insert_with(|| (record.version, Arc::clone(&record.data)));
-        if *version < record.version {
-            (*version, *data) = (record.version, Arc::clone(&record.data));
-        }
-        *version == record.version && **data != *record.data
-    }
-}
+use crate::verdict::sightings::Jump;
 
 /// The storage of one device: it keeps no copy, for the client has it in memory and is never restarted.
 #[derive(Debug)]
@@ -92,19 +52,10 @@ impl Witness {
         // Before the first place was named nothing can have been passed over.
         if adopted > held + 1 && position > 0 {
             let domain = Domain::clone(domain);
-            note(&self.sightings.jumps, Jump { device, domain, id, held, adopted, position });
+            self.sightings.jumped(Jump { device, domain, id, held, adopted, position });
         }
-        if self.sightings.differs(&self.tenant, domain, id, record) {
-            let domain = Domain::clone(domain);
-            note(&self.sightings.mismatches, Mismatch { device, domain, id, version: adopted });
-        }
-    }
-}
-
-fn note<T>(notes: &Mutex<Vec<T>>, note: T) {
-    let mut notes = notes.lock();
-    if notes.len() < KEPT {
-        notes.push(note);
+        let key = (Arc::clone(&self.tenant), Domain::clone(domain), id);
+        self.sightings.saw(device, key, adopted, &record.data);
     }
 }
 
@@ -127,7 +78,7 @@ impl Storage for Witness {
 
 #[cfg(test)]
 mod tests {
-    use synchub_protocol::{Priority, Timestamp};
+    use synchub_protocol::{Data, Priority, Timestamp};
 
     use super::*;
 
@@ -160,20 +111,5 @@ mod tests {
         assert!(jumps(&[record(3, "c"), place(4)]).is_empty());
         let dropped = StoredChange::DomainDropped("ticket".into());
         assert_eq!(jumps(&[place(1), record(1, "a"), dropped, record(2, "c")]), [(0, 2, 1)]);
-    }
-
-    #[test]
-    fn other_data_under_one_version_is_noted_even_when_a_newer_one_follows() {
-        let sightings = Arc::new(Sightings::default());
-        let mut witnesses = [0, 1].map(|device| Witness::new(device, "t", Arc::clone(&sightings)));
-        witnesses[0].apply(&[record(1, "a"), record(2, "b")]).unwrap();
-        witnesses[1].apply(&[record(1, "late"), record(2, "WRONG"), record(3, "c")]).unwrap();
-        witnesses[0].apply(&[record(3, "c")]).unwrap();
-        let (_, mismatches) = sightings.read();
-        let expected = Mismatch { device: 1, domain: "ticket".into(), id: ID, version: 2 };
-        assert_eq!(mismatches, [expected]);
-        let mut other_tenant = Witness::new(2, "other", Arc::clone(&sightings));
-        other_tenant.apply(&[record(3, "elsewhere")]).unwrap();
-        assert_eq!(sightings.read().1.len(), 1);
     }
 }

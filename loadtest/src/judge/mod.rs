@@ -131,8 +131,8 @@ impl Judged {
             judge_regressions(&device.to_string(), *regressions, &mut findings);
         }
         for mismatch in evidence.mismatches {
-            let device = evidence.survey.devices[mismatch.device].to_string();
-            judge_mismatch(&device, mismatch, &mut findings);
+            let device = mismatch.device.map(|device| evidence.survey.devices[device].to_string());
+            judge_mismatch(device.as_deref(), mismatch, &mut findings);
         }
         Self { source, findings, copies: 0, copied_records: 0 }
     }

@@ -144,7 +144,7 @@ fn passed_over(replay: &mut Replay) {
 
 fn other_data(replay: &mut Replay) {
     let (domain, id) = ("ticket".into(), Uuid::from_u128(7));
-    replay.mismatches.push(Mismatch { device: 0, domain, id, version: 1 });
+    replay.mismatches.push(Mismatch { device: Some(0), domain, id, version: 1 });
 }
 
 fn leaked(replay: &mut Replay) {

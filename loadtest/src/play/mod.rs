@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::board::{Board, Named, Outcome};
 use crate::ledger::Ledger;
 use crate::pace::Pace;
+use crate::sightings::Sightings;
 use crate::survey::{DeviceIndex, LineNo, Survey};
 use crate::timing::{Durations, Spread};
 use crate::trace::Line;
@@ -54,6 +55,8 @@ pub(crate) struct Stage {
     pub(crate) patience: Duration,
     pub(crate) latency: Durations,
     pub(crate) spread: Spread,
+    /// What the devices are given on the way.
+    pub(crate) sightings: Arc<Sightings>,
     /// One device of each tenant, by which the way of others' changes is timed.
     pub(crate) observers: HashSet<DeviceIndex>,
     /// Ends the replay before its end.
@@ -66,7 +69,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A stage on which nothing was played yet; the trace's clock runs from here.
-    pub(crate) fn new(survey: Arc<Survey>, pace: Pace, patience: Duration) -> Self {
+    pub(crate) fn new(
+        survey: Arc<Survey>,
+        sightings: Arc<Sightings>,
+        pace: Pace,
+        patience: Duration,
+    ) -> Self {
         Self {
             board: Board::new(Arc::clone(&survey)),
             ledger: Ledger::new(survey.steps.len()),
@@ -74,6 +82,7 @@ impl Stage {
             patience,
             latency: Durations::default(),
             spread: Spread::default(),
+            sightings,
             observers: survey.observers(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -138,7 +147,7 @@ async fn run_device<P: Peer>(stage: Arc<Stage>, peer: P, mut queue: mpsc::Unboun
         let named = stage.board.named(number).await;
         hold_base(&stage, &peer, &line, named).await;
         let Ok(permit) = Arc::clone(&outstanding).acquire_owned().await else { return };
-        let submitted = Submitted { tenant: line.tenant.clone(), id: line.mobile_id, at: Instant::now() };
+        let submitted = Submitted::now(&line, named.version);
         stage.ledger.submit(number, named.version);
         let answer = peer.submit(entry(line, named.version, &stage.pace));
         let stage_of_answer = Arc::clone(&stage);
@@ -173,11 +182,27 @@ fn entry(line: Line, version: u64, pace: &Pace) -> Entry {
     entry
 }
 
-/// What an answer is timed by.
+/// What an answer is held against.
 struct Submitted {
     tenant: String,
+    domain: String,
     id: Uuid,
+    version: u64,
+    data: Arc<Data>,
     at: Instant,
+}
+
+impl Submitted {
+    fn now(line: &Line, version: u64) -> Self {
+        Self {
+            tenant: line.tenant.clone(),
+            domain: line.domain.clone(),
+            id: line.mobile_id,
+            version,
+            data: Arc::new(line.data.clone()),
+            at: Instant::now(),
+        }
+    }
 }
 
 fn settle(stage: &Stage, number: LineNo, result: Option<EntryResult>, submitted: Submitted) {
@@ -186,14 +211,20 @@ fn settle(stage: &Stage, number: LineNo, result: Option<EntryResult>, submitted:
         return;
     };
     stage.latency.add(submitted.at.elapsed());
-    let own = stage.observers.contains(&stage.survey.steps[number].device);
-    if let (false, Status::Created | Status::Updated | Status::Merged, Some(version)) =
-        (own, result.status, result.server_version)
-    {
-        stage.spread.made((submitted.tenant, submitted.id, version), submitted.at);
-    }
     let outcome = stage.ledger.answer(number, &result);
     stage.board.settle(number, outcome);
+    let (Status::Created | Status::Updated | Status::Merged, Outcome::Version(version)) =
+        (result.status, outcome)
+    else {
+        return;
+    };
+    if version == submitted.version + 1 {
+        let key = (submitted.tenant.as_str().into(), submitted.domain.into(), submitted.id);
+        stage.sightings.sent(key, version, submitted.data);
+    }
+    if !stage.observers.contains(&stage.survey.steps[number].device) {
+        stage.spread.made((submitted.tenant, submitted.id, version), submitted.at);
+    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ async fn play_all(lines: Vec<Line>, change: impl Fn(&mut Fake)) -> Played {
     let mut peers = Fake::all(survey.devices.len());
     peers.iter_mut().for_each(change);
     let pace = Pace::start(Speed::Max, Arc::new(|| 0));
-    let stage = Arc::new(Stage::new(survey, pace, Duration::from_millis(50)));
+    let stage = Arc::new(Stage::new(survey, Arc::default(), pace, Duration::from_millis(50)));
     let done = play(&stage, &peers, lines.into_iter().map(Ok));
     tokio::time::timeout(Duration::from_secs(20), done).await.expect("the replay hangs").unwrap();
     let sent = peers[0].sent.lock().clone();
@@ -157,7 +157,7 @@ async fn a_stopped_replay_ends() {
     let mut peers = Fake::all(2);
     peers[1].deaf = true;
     let pace = Pace::start(Speed::Max, Arc::new(|| 0));
-    let stage = Arc::new(Stage::new(survey, pace, Duration::from_mins(10)));
+    let stage = Arc::new(Stage::new(survey, Arc::default(), pace, Duration::from_mins(10)));
     let stop = stage.stop.clone();
     let (played, ()) = tokio::join!(play(&stage, &peers, lines.into_iter().map(Ok)), async {
         tokio::time::sleep(Duration::from_millis(20)).await;

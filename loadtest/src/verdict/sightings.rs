@@ -22,10 +22,11 @@ pub(crate) struct Jump {
     pub(crate) position: u64,
 }
 
-/// A device was given other data under a version than another device.
+/// A device was given other data under a version than another device, or than the entry that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    pub(crate) device: DeviceIndex,
+    /// None: the first one that was given it, whichever that was.
+    pub(crate) device: Option<DeviceIndex>,
     pub(crate) domain: Arc<str>,
     pub(crate) id: Uuid,
     pub(crate) version: u64,
@@ -47,9 +48,13 @@ pub(crate) fn judge_jump(device: &str, jump: &Jump, log: &[LogRow], findings: &m
 }
 
 /// Notes a mismatch.
-pub(crate) fn judge_mismatch(device: &str, mismatch: &Mismatch, findings: &mut Findings) {
+pub(crate) fn judge_mismatch(device: Option<&str>, mismatch: &Mismatch, findings: &mut Findings) {
     findings.add("other data under one version", || {
-        format!("{device} was given version {} of {} as no other device", mismatch.version, mismatch.id)
+        let device = device.unwrap_or("a device");
+        format!(
+            "{device} was given version {} of {} with other data than others, or than was sent",
+            mismatch.version, mismatch.id
+        )
     });
 }
 
@@ -81,9 +86,9 @@ mod tests {
 
     #[test]
     fn a_mismatch_is_told() {
-        let mismatch = Mismatch { device: 0, domain: "ticket".into(), id: Uuid::nil(), version: 2 };
+        let mismatch = Mismatch { device: None, domain: "ticket".into(), id: Uuid::nil(), version: 2 };
         let mut findings = Findings::default();
-        judge_mismatch("d", &mismatch, &mut findings);
+        judge_mismatch(Some("d"), &mismatch, &mut findings);
         assert!(findings.first[0].contains("version 2"));
     }
 }
