@@ -29,8 +29,10 @@ type Version = (u64, Arc<Data>);
 struct Known {
     /// As some device was given it.
     given: Option<Version>,
-    /// As its entry was sent.
+    /// As its entry sent it, laid over what was known of the version before.
     sent: Option<Version>,
+    /// Whether `sent` is the whole record: every version up to it is known.
+    whole: bool,
 }
 
 /// What the devices have noted.
@@ -64,7 +66,7 @@ impl Sightings {
             let mut known = self.known.lock();
             let known = known.entry(key).or_default();
             let differs = of(known.given.as_ref(), version).is_some_and(|given| **given != **data);
-            let strays = of(known.sent.as_ref(), version).is_some_and(|sent| !carries(data, sent));
+            let strays = known.strays(version, data);
             if known.given.as_ref().is_none_or(|(newest, _)| *newest < version) {
                 known.given = Some((version, Arc::clone(data)));
             }
@@ -81,15 +83,36 @@ impl Sightings {
         let wrong = {
             let mut known = self.known.lock();
             let known = known.entry(key).or_default();
-            let strays = of(known.given.as_ref(), version).is_some_and(|given| !carries(given, &data));
-            if known.sent.as_ref().is_none_or(|(newest, _)| *newest < version) {
-                known.sent = Some((version, data));
-            }
-            strays
+            known.note_sent(version, data);
+            known.given.clone().is_some_and(|(given, data)| given == version && known.strays(version, &data))
         };
         if wrong {
             keep(&self.mismatches, Mismatch { device: None, domain, id, version });
         }
+    }
+}
+
+impl Known {
+    /// Lays a newer version over the one before; what is older than the known one tells nothing.
+    fn note_sent(&mut self, version: u64, mut data: Arc<Data>) {
+        let before = self.sent.take();
+        if before.as_ref().is_some_and(|(newest, _)| *newest >= version) {
+            self.sent = before;
+            return;
+        }
+        self.whole = version == 1 || (self.whole && of(before.as_ref(), version - 1).is_some());
+        if let (true, Some((_, under))) = (self.whole, before) {
+            let mut over = (*under).clone();
+            over.extend(data.iter().map(|(field, value)| (field.clone(), value.clone())));
+            data = Arc::new(over);
+        }
+        self.sent = Some((version, data));
+    }
+
+    /// Whether a device was given this version with other content than was sent.
+    fn strays(&self, version: u64, given: &Data) -> bool {
+        of(self.sent.as_ref(), version)
+            .is_some_and(|sent| !carries(given, sent) || (self.whole && !carries(sent, given)))
     }
 }
 
@@ -156,8 +179,20 @@ mod tests {
         sightings.sent(key("t"), 2, data(json!({"status": "b"})));
         sightings.saw(0, key("t"), 2, &data(json!({"status": "WRONG"})));
         sightings.sent(key("t"), 3, data(json!({"status": "c"})));
-        sightings.saw(0, key("t"), 3, &data(json!({"status": "c", "more": 1})));
+        sightings.saw(0, key("t"), 3, &data(json!({"status": "c"})));
         assert_eq!(wrong(&sightings), [(None, 1), (Some(0), 2)]);
+    }
+
+    #[test]
+    fn a_field_that_nobody_sent_is_noted_where_all_versions_are_known() {
+        let sightings = Sightings::default();
+        sightings.sent(key("t"), 1, data(json!({"status": "a", "group": "g"})));
+        sightings.sent(key("t"), 2, data(json!({"status": "b"})));
+        sightings.saw(0, key("t"), 2, &data(json!({"status": "b", "group": "g"})));
+        sightings.saw(1, key("t"), 2, &data(json!({"status": "b", "group": "g", "lie": true})));
+        sightings.sent(key("t"), 4, data(json!({"status": "c"})));
+        sightings.saw(0, key("t"), 4, &data(json!({"status": "c", "group": "of the unseen version 3"})));
+        assert_eq!(wrong(&sightings), [(Some(1), 2)]);
     }
 
     #[test]
