@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use synchub_client::{Client, End, Event, Install, MemoryStorage, StopReason, TokenError};
+use synchub_client::{Client, End, Entropy, Event, Install, MemoryStorage, StopReason, TokenError};
 use synchub_protocol::server::Goaway;
 use synchub_protocol::{ServerFrame, server::Welcome};
 use tokio::sync::broadcast::Receiver;
@@ -49,6 +49,50 @@ async fn it_comes_back_after_4001_and_not_before_goaway_said() {
     assert!(before.elapsed() >= Duration::from_millis(300));
     assert_eq!((hello.cursor.as_deref(), hello.attempt), (Some("c1"), Some(2)));
     client.stop().await;
+}
+
+/// Randomness that always takes the longest wait.
+struct Longest;
+
+impl Entropy for Longest {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+
+    fn up_to(&self, most: Duration) -> Duration {
+        most
+    }
+}
+
+#[tokio::test]
+async fn waits_grow_until_a_session_has_caught_up() {
+    let hub = FakeHub::start().await;
+    let mut config = hub.config(&MemoryStorage::default());
+    config.entropy = Arc::new(Longest);
+    let client = Client::start(config).await.unwrap();
+    let mut events = client.events();
+    let mut waits = Vec::new();
+    for caught_up_first in [false, false, true, false] {
+        let (mut peer, _) = hub.welcome(0).await;
+        if caught_up_first {
+            peer.send(caught_up("c1", 1)).await;
+        }
+        peer.close(4001).await;
+        waits.push(disconnected(&mut events).await.1.unwrap().as_millis());
+    }
+    assert_eq!(waits, [10, 20, 10, 20]);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_hangs_can_be_given_up() {
+    let hub = FakeHub::start().await;
+    let mut config = hub.config(&MemoryStorage::default());
+    config.token = Arc::new(std::future::pending::<Result<String, TokenError>>);
+    let client = Client::start(config).await.unwrap();
+    tokio::task::yield_now().await;
+    timeout(Duration::from_secs(5), client.disconnect()).await.unwrap();
+    timeout(Duration::from_secs(5), client.stop()).await.unwrap();
 }
 
 #[tokio::test]

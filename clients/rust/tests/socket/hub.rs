@@ -55,7 +55,8 @@ impl FakeHub {
     }
 
     pub(crate) async fn accept(&self) -> Peer {
-        let (stream, _) = self.listener.accept().await.unwrap();
+        let accepted = tokio::time::timeout(Duration::from_secs(10), self.listener.accept());
+        let (stream, _) = accepted.await.expect("the client comes").unwrap();
         let (mut encoding, mut authorization) = (Encoding::Json, None);
         #[expect(clippy::result_large_err, reason = "the signature that tungstenite asks for")]
         let read = |request: &Request, mut response: Response| {

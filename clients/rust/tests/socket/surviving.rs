@@ -1,6 +1,9 @@
 //! What must hold over kills, floods and listeners that do not listen.
 
-use synchub_client::{Client, Event, MemoryStorage, SqliteStorage};
+use std::time::Duration;
+
+use synchub_client::storage::{Stored, StoredChange};
+use synchub_client::{Client, Event, MemoryStorage, SqliteStorage, Storage, StorageError};
 use synchub_protocol::ServerFrame;
 use synchub_protocol::server::Snapshot;
 use uuid::Uuid;
@@ -55,6 +58,39 @@ async fn c4_a_snapshot_broken_by_a_restart_goes_on_from_the_file() {
     let mut held: Vec<Uuid> = client.records("task").into_iter().map(|(id, _)| id).collect();
     held.sort_unstable();
     assert_eq!(held, [id(1), id(2), id(3)], "record 9 came neither in a page nor in a frame");
+    client.stop().await;
+}
+
+/// A storage on a slow disk.
+struct Slow(MemoryStorage);
+
+impl Storage for Slow {
+    fn load(&mut self) -> Result<Stored, StorageError> {
+        self.0.load()
+    }
+
+    fn apply(&mut self, changes: &[StoredChange]) -> Result<(), StorageError> {
+        std::thread::sleep(Duration::from_millis(50));
+        self.0.apply(changes)
+    }
+}
+
+#[tokio::test]
+async fn what_the_app_is_told_is_stored() {
+    let hub = FakeHub::start().await;
+    let storage = MemoryStorage::default();
+    let mut config = hub.config(&storage);
+    config.storage = Box::new(Slow(storage.clone()));
+    let client = Client::start(config).await.unwrap();
+    let ticket = client.create("task", data("a"));
+    assert!(storage.stored().entries.is_empty(), "the storage is slow");
+    ticket.stored().await.unwrap();
+    assert_eq!(storage.stored().entries.len(), 1);
+    let (mut peer, _) = hub.welcome(0).await;
+    let sync = peer.sync().await;
+    peer.answer(&sync, 1).await;
+    ticket.await.unwrap();
+    assert!(storage.stored().entries.values().all(|kept| kept.answer.is_some()));
     client.stop().await;
 }
 

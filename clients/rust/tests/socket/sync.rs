@@ -99,6 +99,8 @@ async fn an_app_can_go_offline_work_and_come_back() {
     let hub = FakeHub::start().await;
     let client = Client::start(hub.config(&MemoryStorage::default())).await.unwrap();
     let (mut peer, _) = hub.welcome(0).await;
+    peer.send(caught_up("c1", 1)).await;
+    client.wait_until_settled(None).await.unwrap();
     client.disconnect().await;
     peer.gone().await;
     assert!(!client.is_live());
