@@ -51,7 +51,7 @@ impl Hub {
         let mut folder =
             tempfile::Builder::new().prefix("synchub-loadtest-").tempdir().context("no temporary folder")?;
         folder.disable_cleanup(options.keep);
-        let address = free_address(chance)?;
+        let address = free_address()?;
         let secret = format!("{}{}", chance.uuid().simple(), chance.uuid().simple());
         let mut hub = Self { options, folder, secret, address, child: None };
         hub.run().await?;
@@ -154,9 +154,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
 }
 
-fn free_address(chance: &Chance) -> Result<SocketAddr> {
-    for _ in 0..200 {
-        let offset = chance.below(u64::from(PORTS.end - PORTS.start));
+/// Two replays at once must not meet: while one restarts its hub, its port looks free to the other. So
+/// each process begins at a place of its own, whatever its seed.
+fn free_address() -> Result<SocketAddr> {
+    let count = u32::from(PORTS.end - PORTS.start);
+    for attempt in 0..count {
+        let offset = (std::process::id().wrapping_mul(7919) % count + attempt) % count;
         let port = PORTS.start + u16::try_from(offset).unwrap_or(0);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {

@@ -88,6 +88,10 @@ async fn wait_for_due<P: Peer>(peers: &[P]) {
 
 #[cfg(test)]
 mod tests {
+    use synchub_protocol::Entry;
+    use synchub_protocol::server::EntryResult;
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
@@ -102,5 +106,33 @@ mod tests {
         assert_ne!(places(1000, 20, &Chance::new(1)), places(1000, 20, &Chance::new(2)));
         assert_eq!(places(1, 3, &Chance::new(1)), [0, 0, 0]);
         assert!(places(10, 0, &Chance::new(1)).is_empty());
+    }
+
+    /// A device that waits for some answers, connected or not.
+    #[derive(Clone)]
+    struct Waiting(u64, bool);
+
+    impl Peer for Waiting {
+        fn holds(&self, _: &str, _: Uuid, _: u64) -> bool {
+            true
+        }
+
+        async fn wait_for(&self, _: &str, _: Uuid, _: u64) {}
+
+        fn due(&self) -> (u64, bool) {
+            (self.0, self.1)
+        }
+
+        fn submit(&self, _: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static {
+            std::future::ready(None)
+        }
+    }
+
+    #[test]
+    fn due_is_what_connected_devices_waited_for_and_were_not_given() {
+        let before = due(&[Waiting(5, true), Waiting(3, false), Waiting(0, true), Waiting(2, true)]);
+        assert_eq!(before, [5, 0, 0, 2]);
+        let after = [Waiting(1, false), Waiting(3, false), Waiting(7, false), Waiting(4, false)];
+        assert_eq!(still_due(&before, &after), 1 + 2);
     }
 }

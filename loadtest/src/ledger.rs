@@ -45,7 +45,7 @@ pub(crate) struct Tally {
     pub(crate) errors: BTreeMap<String, u64>,
     /// Entries that named a version below the record's when they were decided: every `merged` and
     /// `conflict`; `unchanged` where the answered version is above the named one; `updated` where it
-    /// is more than one above. `duplicate` and `error` do not say, and are not counted.
+    /// is more than one above. `duplicate` and `error` do not say, and are not counted: kills lower it.
     pub(crate) stale: u64,
     /// Entries that were sent after a wait for the version they name.
     pub(crate) waited: u64,

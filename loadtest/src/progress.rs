@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
 
 use crate::play::Stage;
 
-const TEMPLATE: &str = "{elapsed_precise} {wide_bar} {pos}/{len} answered, {per_sec:.0}, {msg}";
+const TEMPLATE: &str = "{elapsed_precise} {wide_bar} {pos}/{len} answered, {msg}";
 
 /// Draws until it is dropped or the stage is stopped.
 pub(crate) async fn run(stage: Arc<Stage>, quiet: bool) {
@@ -16,10 +17,12 @@ pub(crate) async fn run(stage: Arc<Stage>, quiet: bool) {
     if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
         bar.set_style(style);
     }
+    let started = Instant::now();
     loop {
         let (answered, submitted) = (stage.ledger.answered(), stage.ledger.submitted());
         bar.set_position(answered);
-        bar.set_message(format!("{} due", submitted.saturating_sub(answered)));
+        let rate = answered * 1000 / u64::try_from(started.elapsed().as_millis()).unwrap_or(1).max(1);
+        bar.set_message(format!("{rate}/s, {} due", submitted.saturating_sub(answered)));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -124,26 +124,27 @@ fn number(row: &Row<'_>, column: usize) -> Result<u64> {
 mod tests {
     use super::*;
 
-    const TABLES: &str = "
-        CREATE TABLE tenant (no INTEGER PRIMARY KEY, name TEXT, seq INTEGER, horizon INTEGER);
-        CREATE TABLE party (no INTEGER PRIMARY KEY, tenant INTEGER, kind INTEGER, name TEXT);
-        CREATE TABLE domain (no INTEGER PRIMARY KEY, name TEXT);
-        CREATE TABLE record (rid INTEGER PRIMARY KEY, tenant, domain, key, version, deleted, scope, data);
-        CREATE TABLE log (tenant, seq, kind, domain, rid, version, install);
-        CREATE TABLE device (no INTEGER PRIMARY KEY, tenant);
-        CREATE TABLE install (no INTEGER PRIMARY KEY, device, install_id BLOB, mark);
-        INSERT INTO tenant VALUES (1, 'acme', 3, 0), (2, 'other', 0, 0);
-        INSERT INTO party VALUES (5, 1, 1, 'north'), (6, 1, 2, 'ann');
-        INSERT INTO domain VALUES (4, 'ticket');
-        INSERT INTO record VALUES (9, 1, 4, x'00000000000000000000000000000007', 2, 1, 5, x'81a16101');
-        INSERT INTO log VALUES (1, 1, 1, 4, 9, 1, 3), (1, 3, 3, 4, 9, 2, 0), (1, 2, 4, 4, 9, 2, 0);
-        INSERT INTO device VALUES (8, 1);
-        INSERT INTO install VALUES (3, 8, x'000000000000000000000000000000aa', 12), (4, 8, x'', 0);";
+    /// The hub's own tables, so that a change of them is noticed here.
+    const TABLES: &str = include_str!("../../migrations/sqlite/0001_store.sql");
+    const ROWS: &str = "
+        INSERT INTO tenant (no, name, seq) VALUES (1, 'acme', 3), (2, 'other', 0);
+        INSERT INTO party (no, tenant, kind, name) VALUES (5, 1, 1, 'north'), (6, 1, 2, 'ann');
+        INSERT INTO domain (no, name) VALUES (4, 'ticket');
+        INSERT INTO record VALUES
+            (9, 1, 4, x'00000000000000000000000000000007', 5, 6, 5, 2, 3, 0, 0, 1, x'', x'81a16101');
+        INSERT INTO log VALUES
+            (1, 1, 0, 1, 4, 9, 1, 0, 0, 3, 0, x''), (1, 3, 5, 3, 4, 9, 2, 2, 0, 0, 0, x''),
+            (1, 2, 0, 4, 4, 9, 2, 1, 0, 0, 0, x'');
+        INSERT INTO device (no, tenant, user, id, kind, priority, profile, seen_us)
+            VALUES (8, 1, 6, 'd', 1, 100, x'', 0);
+        INSERT INTO install (no, device, install_id, mark)
+            VALUES (3, 8, x'000000000000000000000000000000aa', 12), (4, 8, x'', 0);";
 
     #[test]
     fn all_that_the_verdict_needs_is_read() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(TABLES).unwrap();
+        connection.execute_batch(ROWS).unwrap();
         let stores = read_from(&mut connection).unwrap();
         let (acme, id) = (&stores["acme"], Uuid::from_u128(7));
         assert_eq!((acme.units["north"], acme.users["ann"]), (5, 6));
