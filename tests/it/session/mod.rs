@@ -1,3 +1,12 @@
 //! Sessions over real sockets, in raw frames.
 
 mod basics;
+mod c1_cursors;
+mod c2_positions;
+mod c3_hello;
+mod c3_subscribe;
+mod c4_snapshots;
+mod c5_replays;
+mod c8_slow;
+mod c10_acks;
+mod c11_takeover;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use synchub_protocol::Encoding;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 use uuid::Uuid;
 
 use super::hub::Hub;
@@ -81,6 +82,13 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// The upgrade request of a peer in an encoding.
+pub(crate) fn request(hub: &Hub, encoding: Encoding) -> Request {
+    let mut request = hub.url().into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.subprotocol().parse().unwrap());
+    request
+}
+
 /// One socket.
 pub(crate) struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -93,10 +101,30 @@ pub(crate) struct Peer {
 impl Peer {
     /// Opens a socket without saying anything.
     pub(crate) async fn open(hub: &Hub, encoding: Encoding) -> Self {
-        let mut request = hub.url().into_client_request().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.subprotocol().parse().unwrap());
+        Self::open_as(request(hub, encoding), encoding).await
+    }
+
+    /// Opens a socket with any request.
+    pub(crate) async fn open_as(request: Request, encoding: Encoding) -> Self {
         let (socket, _) = connect_async(request).await.unwrap();
         Self { socket, encoding, next_id: 2, cursor: None }
+    }
+
+    /// Opens a socket over which little fits at once: the hub soon finds it full when nobody reads.
+    pub(crate) async fn open_narrow(hub: &Hub, encoding: Encoding) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(8 * 1024).unwrap();
+        let tcp = tcp.connect(hub.node.address()).await.unwrap();
+        let (socket, _) = client_async(request(hub, encoding), MaybeTlsStream::Plain(tcp)).await.unwrap();
+        Self { socket, encoding, next_id: 2, cursor: None }
+    }
+
+    /// Says hello and takes the welcome.
+    pub(crate) async fn greet(&mut self, hub: &Hub, hello: &Hello) -> Value {
+        self.send(&hello.frame(hub)).await;
+        let welcome = self.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        welcome
     }
 
     /// Opens a JSON socket, says hello and takes the welcome.
@@ -107,9 +135,7 @@ impl Peer {
     /// The same in an encoding.
     pub(crate) async fn hello_in(hub: &Hub, hello: &Hello, encoding: Encoding) -> (Self, Value) {
         let mut peer = Self::open(hub, encoding).await;
-        peer.send(&hello.frame(hub)).await;
-        let welcome = peer.next().await;
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        let welcome = peer.greet(hub, hello).await;
         (peer, welcome)
     }
 
@@ -133,6 +159,16 @@ impl Peer {
     /// Sends any message; a hub that has closed already is no error here.
     pub(crate) async fn send_message(&mut self, message: Message) {
         let _ = self.socket.send(message).await;
+    }
+
+    /// The next message as it comes, pings and closes too; none at the end of a clean close.
+    pub(crate) async fn message(&mut self) -> Option<Result<Message, Error>> {
+        timeout(PATIENCE, self.socket.next()).await.expect("the hub says nothing any more")
+    }
+
+    /// Says goodbye and goes on listening.
+    pub(crate) async fn say_close(&mut self) {
+        self.socket.close(None).await.unwrap();
     }
 
     /// The next frame; fails the test if none comes or the hub closes.
@@ -219,6 +255,17 @@ impl Peer {
         let answer = self.ask(batch).await;
         assert_eq!(answer["type"], "sync_result", "{answer}");
         answer["results"].as_array().unwrap().clone()
+    }
+
+    /// Sends entries as a batch of their own and returns the answer's `seq`.
+    pub(crate) async fn commit(&mut self, entries: Value) -> u64 {
+        let batch = json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": entries});
+        let answer = self.ask(batch).await;
+        let results = answer["results"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        for result in results {
+            assert!(["created", "updated"].contains(&result["status"].as_str().unwrap()), "{result}");
+        }
+        answer["seq"].as_u64().unwrap()
     }
 
     /// Closes the socket.
