@@ -8,7 +8,7 @@ use super::connected::{Mode, Session};
 use crate::observe::CatchUpCause;
 use crate::registry::Lost;
 
-/// How many rows are taken from the mailbox before the socket is given its turn.
+/// How many rows are queued before the socket is given its turn.
 const ROWS_AT_ONCE: usize = 64;
 
 impl Session {
@@ -25,7 +25,9 @@ impl Session {
     }
 
     fn drain(&mut self) {
-        for _ in 0..ROWS_AT_ONCE {
+        let mut queued = 0;
+        // Rows that are skipped do not count: with nothing queued, nothing would wake the session again.
+        while queued < ROWS_AT_ONCE {
             match self.mailbox.take() {
                 Ok(Some(post)) => {
                     let row = &post.outgoing.row;
@@ -36,6 +38,7 @@ impl Session {
                     self.progress.advance(Head { seq: row.seq, time_us: row.time_us });
                     if self.subscriptions.of(row.domain).is_some() {
                         self.outbox.push_data(post.outgoing.frame(post.delivery, self.socket.encoding()));
+                        queued += 1;
                     }
                 }
                 Ok(None) => break,

@@ -32,7 +32,6 @@ async fn c10_an_ack_moves_the_acknowledged_place() {
         bob.send(&json!({"type": "ack", "cursor": copy.cursor})).await;
         until_acked(&hub, "b", seq).await;
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -45,7 +44,6 @@ async fn c10_a_cursor_that_comes_back_in_hello_is_acknowledged() {
     bob.close().await;
     let (_bob, _) = Peer::live(&hub, &Hello::of("bob", "b").with(json!({"cursor": copy.cursor}))).await;
     until_acked(&hub, "b", seq).await;
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -60,7 +58,6 @@ async fn c10_acks_that_wait_are_written_when_the_hub_stops() {
     assert!(hub.acked("bob", "b").await < seq);
     let hub = hub.restart().await;
     assert_eq!(hub.acked("bob", "b").await, seq);
-    hub.stop().await;
 }
 
 /// None of these may move anything; they are followed by a stop, which writes what there is to write.
@@ -95,7 +92,6 @@ async fn c10_an_ack_that_is_foreign_or_ahead_of_what_was_sent_is_ignored() {
     bob.ask(json!({"type": "ping"})).await;
     let hub = hub.restart().await;
     assert_eq!(hub.acked("bob", "b").await, 0);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -114,5 +110,4 @@ async fn c10_an_old_ack_does_not_move_the_place_back() {
     bob.ask(json!({"type": "ping"})).await;
     let hub = hub.restart().await;
     assert_eq!(hub.acked("bob", "b").await, seq);
-    hub.stop().await;
 }

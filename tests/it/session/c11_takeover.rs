@@ -28,7 +28,6 @@ async fn c11_a_newer_hello_of_the_device_takes_over() {
     for peer in [&mut second, &mut other_device, &mut other_user, &mut other_tenant] {
         assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
     }
-    hub.stop().await;
 }
 
 /// Batches in flight when the device comes back are decided once: before, or when they are sent again.
@@ -63,7 +62,6 @@ async fn c11_batches_of_a_session_that_was_replaced_are_refused_or_were_decided_
         second.close().await;
     }
     assert!(decided <= 80);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -76,7 +74,6 @@ async fn c11_a_lower_attempt_of_the_same_install_is_the_late_one() {
     assert_eq!(late.close_code().await, 4504);
     let answer = living.ask(json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": [ticket(Uuid::now_v7(), "x")]}));
     assert_eq!(answer.await["results"][0]["status"], "created", "its generation still holds");
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -96,7 +93,6 @@ async fn c11_an_equal_or_absent_attempt_and_another_install_take_over() {
         assert_eq!(living.close_code().await, 4504, "{hello:?}");
         living = next;
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -107,7 +103,6 @@ async fn c11_a_device_may_come_back_with_a_lower_attempt_once_its_session_is_gon
     peer.say_close().await;
     while peer.message().await.is_some() {}
     Peer::live(&hub, &install(id, json!(1))).await;
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -128,5 +123,4 @@ async fn c11_publishers_and_operators_may_hold_several_sockets() {
             assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
         }
     }
-    hub.stop().await;
 }

@@ -1,5 +1,7 @@
 //! What a cursor is good for, and what makes it worthless (C1).
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,7 +43,6 @@ async fn c1_an_altered_cursor_makes_everything_fresh() {
     for cursor in [std::str::from_utf8(&altered).unwrap(), &cursor[..20], "", "none of ours", &long] {
         assert_eq!(fresh(&hub, &alice(), cursor).await, all("cursor_invalid"), "{cursor}");
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -51,7 +52,6 @@ async fn c1_a_cursor_of_another_tenant_makes_everything_fresh() {
     let elsewhere = Hello { tenant: "other".into(), ..alice() };
     stored(&hub, &elsewhere).await;
     assert_eq!(fresh(&hub, &elsewhere, &cursor).await, all("cursor_invalid"));
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -60,8 +60,6 @@ async fn c1_a_cursor_of_another_hub_makes_everything_fresh() {
     let cursor = stored(&hub, &alice()).await;
     stored(&other, &alice()).await;
     assert_eq!(fresh(&other, &alice(), &cursor).await, all("cursor_invalid"));
-    other.stop().await;
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -70,7 +68,6 @@ async fn c1_a_cursor_lasts_over_a_restart() {
     let cursor = stored(&hub, &alice()).await;
     let hub = hub.restart().await;
     assert_eq!(fresh(&hub, &alice(), &cursor).await, json!([]));
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -87,7 +84,6 @@ async fn c1_another_filter_makes_its_domain_fresh_and_no_other() {
         let fresh = fresh(&hub, &filtered(filter, "all"), &cursor).await;
         assert_eq!(fresh, json!([{"domain": "ticket", "reason": "changed"}]));
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -98,7 +94,6 @@ async fn c1_another_unit_makes_only_the_domains_of_units_fresh() {
     let changed = json!([{"domain": "ticket", "reason": "changed"}]);
     assert_eq!(fresh(&hub, &alice().unit("south"), &cursor).await, changed);
     assert_eq!(fresh(&hub, &alice(), &cursor).await, changed);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -107,21 +102,20 @@ async fn c1_another_user_makes_the_domains_of_owners_fresh() {
     let cursor = stored(&hub, &alice()).await;
     let bob = Hello::of("bob", "a").to(&["ticket", "journal"]);
     assert_eq!(fresh(&hub, &bob, &cursor).await, json!([{"domain": "journal", "reason": "changed"}]));
-    hub.stop().await;
 }
 
 #[tokio::test]
-async fn c1_another_definition_makes_its_domain_fresh() {
-    let note = |field: &str| {
-        format!("name = \"note\"\ntitle = \"Note\"\nvisibility = \"tenant\"\n[fields.{field}]\ntype = \"string\"\n")
+async fn c1_a_definition_that_shows_records_to_others_makes_its_domain_fresh() {
+    let note = |visibility: &str| {
+        let head = "name = \"note\"\ntitle = \"Note\"\nstrategy = \"client_wins\"";
+        format!("{head}\nvisibility = \"{visibility}\"\n[fields.text]\ntype = \"string\"\n")
     };
-    let hub = Hub::with(|_| {}).definition("note.toml", &note("text")).start().await;
+    let hub = Hub::with(|_| {}).definition("note.toml", &note("tenant")).start().await;
     let hello = Hello::of("alice", "a").to(&["ticket", "journal", "note"]);
     let cursor = stored(&hub, &hello).await;
     let hub = hub.restart().await;
     assert_eq!(fresh(&hub, &hello, &cursor).await, json!([]));
-    let hub = hub.restart_after(|folder| std::fs::write(folder.join("domains/note.toml"), note("body")).unwrap());
-    let hub = hub.await;
+    let write = |folder: &Path| std::fs::write(folder.join("domains/note.toml"), note("unit")).unwrap();
+    let hub = hub.restart_after(write).await;
     assert_eq!(fresh(&hub, &hello, &cursor).await, json!([{"domain": "note", "reason": "changed"}]));
-    hub.stop().await;
 }

@@ -17,7 +17,6 @@ async fn c2_a_position_follows_a_data_frame() {
         assert_eq!((&position["type"], &position["seq"]), (&json!("position"), &json!(seq)));
         assert!(position["cursor"].is_string());
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -31,7 +30,6 @@ async fn c2_a_position_follows_an_answer_though_nothing_was_for_the_device() {
             assert_eq!((&position["type"], &position["seq"]), (&json!("position"), &json!(seq)));
         }
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -46,7 +44,6 @@ async fn c2_an_answer_that_wrote_nothing_is_reached_by_a_place() {
     assert_eq!(answer["results"][0]["status"], "error");
     assert!(answer["seq"].as_u64().unwrap() > before, "the log's head: {answer}");
     assert_eq!(bob.find("position").await["seq"], answer["seq"]);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -57,7 +54,6 @@ async fn c2_a_position_comes_when_the_log_moved_for_others_only() {
     let seq = alice.commit(json!([journal(Uuid::now_v7(), "mine")])).await;
     let position = bob.next().await;
     assert_eq!((&position["type"], &position["seq"]), (&json!("position"), &json!(seq)));
-    hub.stop().await;
 }
 
 /// Each place that is named comes after everything up to it.
@@ -86,7 +82,6 @@ async fn c2_no_place_is_named_before_what_it_covers() {
             other => panic!("{other}"),
         }
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -102,7 +97,6 @@ async fn c7_an_own_change_comes_back_and_a_place_at_or_past_its_answer_follows()
     assert_eq!((&change["mobile_id"], &change["version"]), (&json!(id), &answer["results"][0]["server_version"]));
     assert_eq!(change["origin"], json!({"user": "alice", "device": "a"}));
     assert!(position["seq"].as_u64() >= answer["seq"].as_u64());
-    hub.stop().await;
 }
 
 /// A subscription that comes fresh right behind a batch: a place past the answer is named all the same.
@@ -125,5 +119,4 @@ async fn c7_a_place_past_the_answer_comes_through_a_catch_up() {
             }
         }
     }
-    hub.stop().await;
 }

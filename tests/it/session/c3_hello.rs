@@ -20,7 +20,6 @@ async fn c3_without_a_cursor_every_domain_is_new() {
     let (mut bob, welcome) = Peer::hello(&hub, &bob()).await;
     assert_eq!(welcome["fresh"], json!([{"domain": "ticket", "reason": "new"}]));
     assert_eq!(kinds(&bob.until("caught_up").await), ["snapshot", "caught_up"]);
-    hub.stop().await;
 }
 
 async fn c3_with_a_cursor_exactly_what_was_missed_is_replayed(tail_bytes: usize) {
@@ -53,7 +52,6 @@ async fn c3_with_a_cursor_exactly_what_was_missed_is_replayed(tail_bytes: usize)
     assert_eq!(from_the_log, tail_bytes == 0, "where the replay came from");
     copy.take(&frames);
     assert_eq!((copy.records.len(), copy.version("ticket", ids[2])), (8, Some(2)));
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -75,7 +73,6 @@ async fn c3_a_cursor_at_the_head_brings_nothing_again() {
     let hello = bob().with(json!({"cursor": peer.cursor}));
     let (mut peer, _) = Peer::hello(&hub, &hello).await;
     assert_eq!(kinds(&peer.until("caught_up").await), ["caught_up"]);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -91,7 +88,6 @@ async fn c3_a_domain_that_a_cursor_does_not_cover_is_new_and_the_others_are_repl
     let (mut peer, welcome) = Peer::hello(&hub, &both).await;
     assert_eq!(welcome["fresh"], json!([{"domain": "journal", "reason": "new"}]));
     assert_eq!(kinds(&peer.until("caught_up").await), ["snapshot", "data_update", "caught_up"]);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -112,7 +108,6 @@ async fn c3_a_cursor_from_below_the_horizon_makes_everything_fresh() {
     assert_eq!(welcome["fresh"], json!([{"domain": "ticket", "reason": "cursor_expired"}]));
     copy.take(&peer.until("caught_up").await);
     assert_eq!(copy.records.len(), 4);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -129,7 +124,6 @@ async fn c3_a_hello_with_an_unknown_domain_does_nothing_and_another_is_taken() {
         peer.greet(&hub, &bob()).await;
         peer.until("caught_up").await;
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -147,5 +141,4 @@ async fn c3_two_subscriptions_of_one_domain_are_a_union() {
     let seq = alice.commit(entries).await;
     copy.follow(&mut bob, seq).await;
     assert_eq!(ids.map(|id| copy.version("ticket", id)), [Some(1), Some(1), None]);
-    hub.stop().await;
 }

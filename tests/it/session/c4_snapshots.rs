@@ -64,7 +64,6 @@ async fn c4_pages_come_with_first_and_last_and_each_record_once() {
     let mut all: Vec<_> = ids.iter().map(Uuid::to_string).collect();
     all.sort();
     assert_eq!(came, all);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -81,7 +80,6 @@ async fn c4_an_empty_snapshot_comes_with_first_and_last() {
     alice.commit(tickets(10).0).await;
     let none = json!({"subscriptions": [{"domain": "ticket", "filter": {"subject": "nothing"}}]});
     check(&Peer::live(&hub, &Hello::of("bob", "c").with(none)).await.1);
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -100,7 +98,6 @@ async fn c4_a_page_holds_no_more_than_the_client_takes() {
         let largest = frames.iter().map(|frame| frame.to_string().len()).max().unwrap();
         assert!(largest <= limit || records == (1..=1), "{largest} bytes, asked for {limit}");
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -126,7 +123,6 @@ async fn c4_a_snapshot_that_breaks_off_goes_on_from_each_page_without_first() {
         copy.take(&frames);
         assert_eq!(copy.records.len(), 10);
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -140,7 +136,6 @@ async fn c4_a_snapshot_under_another_filter_begins_anew() {
     let frames = take_all(&hub, &Hello::of("bob", "b").with(filtered), &mut copy).await;
     assert_eq!(snapshots(&frames)[0]["first"], true);
     assert_eq!(copy.records.len(), 10);
-    hub.stop().await;
 }
 
 /// Everything that can happen to a record while a snapshot runs, at every page.
@@ -177,7 +172,6 @@ async fn c4_what_changes_during_a_snapshot_comes_by_the_replay(tail_bytes: usize
         assert_eq!(versions, [expected, expected].concat(), "broken off at page {broken_at}: {frames:#?}");
         assert_eq!((copy.version("ticket", late), copy.records.len()), (Some(1), 5));
     }
-    hub.stop().await;
 }
 
 #[tokio::test]
@@ -211,5 +205,4 @@ async fn c4_a_finished_snapshot_waits_for_its_replay_until_all_are_finished() {
     assert_eq!(copy.version("journal", journal_ids[0]), Some(2));
     assert_eq!(copy.version("journal", journal_ids[1]), None);
     assert_eq!(copy.records.len(), 3 + 6);
-    hub.stop().await;
 }

@@ -59,7 +59,6 @@ async fn c5_a_record_comes_once_with_its_newest_state(tail_bytes: usize) {
     assert!(said(&frames).iter().all(|(_, version)| *version == 5), "{frames:?}");
     assert_eq!(frames[1]["data"], json!({"subject": "fire", "status": "NEW", "group": "4"}));
     assert_eq!((copy.version("ticket", old), copy.version("ticket", new)), (Some(5), Some(5)));
-    hub.stop().await;
 }
 
 async fn c5_what_was_deleted_comes_as_delete_with_the_standing_version(tail_bytes: usize) {
@@ -70,7 +69,6 @@ async fn c5_what_was_deleted_comes_as_delete_with_the_standing_version(tail_byte
     assert_eq!(said(&frames), [("delete", 3)]);
     assert!(frames[0].get("data").is_none(), "{frames:?}");
     assert!(copy.records.is_empty());
-    hub.stop().await;
 }
 
 async fn c5_what_left_the_view_comes_as_remove_with_the_standing_version(tail_bytes: usize) {
@@ -81,7 +79,6 @@ async fn c5_what_left_the_view_comes_as_remove_with_the_standing_version(tail_by
     assert_eq!(said(&frames), [("remove", 3)]);
     assert!(frames[0].get("data").is_none(), "what may not be seen is not sent: {frames:?}");
     assert!(copy.records.is_empty());
-    hub.stop().await;
 }
 
 async fn c5_what_left_the_view_and_was_deleted_comes_as_a_delete(tail_bytes: usize) {
@@ -91,7 +88,6 @@ async fn c5_what_left_the_view_and_was_deleted_comes_as_a_delete(tail_bytes: usi
     let (frames, copy) = away(&hub, json!([ticket(id, "fire")]), &after).await;
     assert_eq!(said(&frames), [("delete", 3)]);
     assert!(copy.records.is_empty());
-    hub.stop().await;
 }
 
 async fn c5_what_left_the_view_and_came_back_comes_as_it_stands(tail_bytes: usize) {
@@ -102,7 +98,6 @@ async fn c5_what_left_the_view_and_came_back_comes_as_it_stands(tail_bytes: usiz
     let (frames, copy) = away(&hub, json!([ticket(id, "fire")]), &after).await;
     assert_eq!(said(&frames), [("update", 3)]);
     assert_eq!(copy.version("ticket", id), Some(3));
-    hub.stop().await;
 }
 
 async fn c5_what_was_never_in_view_is_not_mentioned(tail_bytes: usize) {
@@ -117,7 +112,6 @@ async fn c5_what_was_never_in_view_is_not_mentioned(tail_bytes: usize) {
     ];
     let (frames, _) = away(&hub, json!([ticket(smoke, "smoke")]), &after).await;
     assert!(frames.is_empty(), "{frames:?}");
-    hub.stop().await;
 }
 
 /// Pages of a few rows: a record may come once in each page, never with less than what stands.
@@ -138,7 +132,6 @@ async fn c5_pages_bring_each_record_once_a_page(tail_bytes: usize) {
     let positions = frames.iter().filter(|frame| frame["type"] == "position").count();
     assert_eq!(positions > 0, tail_bytes == 0, "each page of the log ends with a place");
     assert_eq!(copy.went_back, 0, "c6: versions only rise");
-    hub.stop().await;
 }
 
 macro_rules! both_ways {

@@ -1,6 +1,9 @@
 //! Sessions over real sockets, in raw frames.
 
 mod basics;
+mod batches;
+mod carrier;
+mod sizes;
 mod c1_cursors;
 mod c2_positions;
 mod c3_hello;

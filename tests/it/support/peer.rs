@@ -1,5 +1,6 @@
 //! A peer that speaks raw frames, as JSON values, in either encoding.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -94,6 +95,8 @@ pub(crate) struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     encoding: Encoding,
     next_id: u64,
+    /// What [`Peer::ask`] passed over; it is read before what comes next.
+    passed: VecDeque<Value>,
     /// The last cursor that came.
     pub(crate) cursor: Option<String>,
 }
@@ -107,7 +110,7 @@ impl Peer {
     /// Opens a socket with any request.
     pub(crate) async fn open_as(request: Request, encoding: Encoding) -> Self {
         let (socket, _) = connect_async(request).await.unwrap();
-        Self { socket, encoding, next_id: 2, cursor: None }
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
     }
 
     /// Opens a socket over which little fits at once: the hub soon finds it full when nobody reads.
@@ -116,7 +119,7 @@ impl Peer {
         tcp.set_recv_buffer_size(8 * 1024).unwrap();
         let tcp = tcp.connect(hub.node.address()).await.unwrap();
         let (socket, _) = client_async(request(hub, encoding), MaybeTlsStream::Plain(tcp)).await.unwrap();
-        Self { socket, encoding, next_id: 2, cursor: None }
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
     }
 
     /// Says hello and takes the welcome.
@@ -181,6 +184,13 @@ impl Peer {
 
     /// The next frame, or the code with which the hub closed (0 without one).
     pub(crate) async fn next_or_close(&mut self) -> Result<Value, u16> {
+        match self.passed.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.fresh().await,
+        }
+    }
+
+    async fn fresh(&mut self) -> Result<Value, u16> {
         let read = timeout(PATIENCE, self.read()).await;
         read.expect("the hub says nothing any more")
     }
@@ -228,24 +238,25 @@ impl Peer {
 
     /// What comes until nothing more comes.
     pub(crate) async fn quiet(&mut self) -> Vec<Value> {
-        let mut frames = Vec::new();
+        let mut frames: Vec<_> = self.passed.drain(..).collect();
         while let Ok(Ok(frame)) = timeout(SILENCE, self.read()).await {
             frames.push(frame);
         }
         frames
     }
 
-    /// Sends a request under a fresh id and takes its answer; other frames before it are skipped.
+    /// Sends a request under a fresh id and takes its answer; frames before it are kept for later.
     pub(crate) async fn ask(&mut self, mut request: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = json!(id);
         self.send(&request).await;
         loop {
-            let frame = self.next().await;
+            let frame = self.fresh().await.unwrap_or_else(|code| panic!("the hub closed with {code}"));
             if frame["id"] == id {
                 return frame;
             }
+            self.passed.push_back(frame);
         }
     }
 
