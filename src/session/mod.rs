@@ -9,6 +9,7 @@
 mod begin;
 mod catch_up;
 mod connected;
+mod counting;
 mod cursor;
 mod deps;
 mod handshake;

@@ -4,19 +4,19 @@
 //! nothing is lost when a wait is cancelled. After a large message the buffers are given back: a
 //! tungstenite stream keeps its largest for ever, so it is taken apart while nothing is buffered in it.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use super::counting::{Counting, Gate, wire_size};
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
 const READ_BUFFER: usize = 4096;
@@ -47,6 +47,8 @@ pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
     max_frame_bytes: usize,
+    /// Larger messages are not even read.
+    max_message_bytes: usize,
     /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
     taken: u64,
     unflushed: bool,
@@ -55,25 +57,31 @@ pub(crate) struct Socket {
     sent_since_ready: usize,
     reads_first: bool,
     closing: bool,
+    /// Whether the limit was raised and the stream is still to be rebuilt with it.
+    admitted: bool,
 }
 
 impl Socket {
     /// Takes over an upgraded connection; `read_ahead` is what was read past the upgrade request.
     pub(crate) async fn new(io: TcpStream, read_ahead: &[u8], encoding: Encoding) -> Self {
-        let counting = Counting { io, read: read_ahead.len() as u64 };
+        let mut gate = Gate::default();
+        gate.pass(read_ahead);
+        let counting = Counting { io, read: read_ahead.len() as u64, gate: Some(gate) };
         let config = config(BEFORE_HELLO_BYTES);
         let stream =
             WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
         Self {
             stream: Some(stream.await),
             encoding,
-            max_frame_bytes: BEFORE_HELLO_BYTES / 2,
+            max_frame_bytes: BEFORE_HELLO_BYTES,
+            max_message_bytes: BEFORE_HELLO_BYTES,
             taken: 0,
             unflushed: false,
             swollen: false,
             sent_since_ready: 0,
             reads_first: true,
             closing: false,
+            admitted: false,
         }
     }
 
@@ -81,9 +89,11 @@ impl Socket {
         self.encoding
     }
 
-    /// Raises the limit once the peer is known.
+    /// Raises the limit once the peer is known; what it sent behind its hello has the new one.
     pub(crate) fn admit(&mut self, max_frame_bytes: usize) {
         self.max_frame_bytes = max_frame_bytes;
+        self.max_message_bytes = 2 * max_frame_bytes;
+        self.admitted = true;
         self.swollen = true;
     }
 
@@ -206,17 +216,31 @@ impl Socket {
 
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.
     async fn give_back_buffers(&mut self) {
-        let counters_equal = self.stream.as_ref().is_some_and(|stream| stream.get_ref().read == self.taken);
-        if self.unflushed || self.closing || !counters_equal {
+        if self.admitted && self.unflushed {
+            // An answer before the hello: nothing may be read under the old limit after it.
+            let _ = std::future::poll_fn(|context| self.stream().poll_flush(context)).await;
+            self.unflushed = false;
+        }
+        if self.unflushed || self.closing || !self.is_read_empty() {
             return;
         }
         let Some(stream) = self.stream.take() else { return };
         let mut io = stream.into_inner();
+        if self.admitted {
+            io.gate = None;
+            self.admitted = false;
+        }
         io.read = 0;
         self.taken = 0;
         self.swollen = false;
-        let config = config(2 * self.max_frame_bytes);
+        let config = config(self.max_message_bytes);
         self.stream = Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await);
+    }
+
+    /// Whether everything that was read has been taken out as messages.
+    fn is_read_empty(&self) -> bool {
+        let Some(io) = self.stream.as_ref().map(WebSocketStream::get_ref) else { return false };
+        io.gate.as_ref().map_or(io.read == self.taken, Gate::is_between_frames)
     }
 }
 
@@ -227,52 +251,4 @@ fn config(max_message_bytes: usize) -> WebSocketConfig {
         .max_write_buffer_size(64 * 1024 * 1024)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes))
-}
-
-/// The least number of bytes that a masked message takes on the wire (RFC 6455, section 5.2).
-fn wire_size(payload: usize) -> u64 {
-    let extended = match payload {
-        0..126 => 0,
-        126..65_536 => 2,
-        _ => 8,
-    };
-    payload as u64 + 6 + extended
-}
-
-/// A connection that counts what was read from it.
-#[derive(Debug)]
-struct Counting {
-    io: TcpStream,
-    read: u64,
-}
-
-impl AsyncRead for Counting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.read += (buffer.filled().len() - before) as u64;
-        read
-    }
-}
-
-impl AsyncWrite for Counting {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
 }

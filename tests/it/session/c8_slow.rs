@@ -125,9 +125,9 @@ async fn inv5_answers_in_the_data_lane_are_bounded() {
     let hub = Hub::start().await;
     let mut peer = Peer::open_narrow(&hub, Encoding::Json).await;
     peer.greet(&hub, &Hello::of("alice", "a").to(&["ticket"])).await;
-    let filter = json!({"subject": (0..50).map(|n| format!("{n} {}", "x".repeat(900))).collect::<Vec<_>>()});
+    let filter = json!({"subject": (0..8).map(|n| format!("{n} {}", "x".repeat(900))).collect::<Vec<_>>()});
     let request = json!({"type": "subscribe", "id": 7, "subscriptions": [{"domain": "journal", "filter": filter}]});
-    for _ in 0..600 {
+    for _ in 0..2500 {
         peer.send(&request).await;
     }
     assert_eq!(peer.close_code().await, 4003);

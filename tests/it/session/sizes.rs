@@ -66,12 +66,13 @@ async fn before_hello_16_kib_are_taken_and_no_more() {
     let hub = hub().await;
     let filter = |count: usize| {
         let words: Vec<_> = (0..count).map(|n| format!("{n:0>100}")).collect();
-        json!({"subscriptions": [{"domain": "ticket", "filter": {"subject": words}}]})
+        let subscription = json!({"domain": "ticket", "filter": {"subject": words}});
+        json!({"subscriptions": [subscription, subscription]})
     };
-    let (mut peer, _) = Peer::hello(&hub, &Hello::of("alice", "a").with(filter(140))).await;
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("alice", "a").with(filter(70))).await;
     peer.until("caught_up").await;
     let mut peer = Peer::open(&hub, Encoding::Json).await;
-    peer.send(&Hello::of("alice", "b").with(filter(160)).frame(&hub)).await;
+    peer.send(&Hello::of("alice", "b").with(filter(79)).frame(&hub)).await;
     assert_eq!(peer.close_code().await, 4505);
 }
 
