@@ -29,9 +29,9 @@ use tokio::net::TcpStream;
 
 pub use cursor::CursorKey;
 pub use deps::Deps;
-use socket::{Event, Socket};
+use socket::Socket;
 
-/// How long the peer has to answer a close.
+/// How long the peer has to hang up after a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An upgraded connection that has not said hello.
@@ -66,13 +66,11 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     close(socket, reason).await;
 }
 
-/// Says why, and waits for the peer's own close.
+/// Says why, and waits until the peer has read it.
 async fn close(mut socket: Socket, reason: CloseReason) {
-    if reason == CloseReason::PeerClosed || socket.close(reason).is_err() {
+    if reason != CloseReason::PeerClosed && socket.close(reason).is_err() {
         return;
     }
-    let goodbye =
-        async { while !matches!(socket.event(false).await, Event::Ended(CloseReason::PeerClosed)) {} };
-    // A peer that does not answer the close is not waited for longer.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    // A peer that does not hang up is not waited for longer.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.goodbye()).await;
 }

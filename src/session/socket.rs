@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
@@ -137,7 +139,7 @@ impl Socket {
         self.put(Message::Ping(Bytes::new()))
     }
 
-    /// Begins the close; the peer's own close ends the socket.
+    /// Queues the close frame; [`Socket::goodbye`] sends it.
     pub(crate) fn close(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
         self.closing = true;
         let frame = CloseFrame {
@@ -145,6 +147,22 @@ impl Socket {
             reason: Utf8Bytes::from_static(reason.text()),
         };
         self.put(Message::Close(Some(frame)))
+    }
+
+    /// Sends what is queued, the answer to the peer's close too, and waits until the peer hangs up.
+    ///
+    /// What the peer still sends is read and dropped: closing over unread bytes would reset the
+    /// connection and take the close frame with it.
+    pub(crate) async fn goodbye(mut self) {
+        if std::future::poll_fn(|context| self.stream().poll_flush(context)).await.is_err() {
+            return;
+        }
+        let Some(stream) = &mut self.stream else { return };
+        let io = &mut stream.get_mut().io;
+        let mut dropped = [0; 1024];
+        if io.shutdown().await.is_ok() {
+            while io.read(&mut dropped).await.is_ok_and(|count| count > 0) {}
+        }
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -191,6 +209,10 @@ impl Socket {
         let message = match ready!(self.stream().poll_next(context)) {
             Some(Ok(message)) => message,
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
+            // The end of the connection without a close frame comes as a protocol error too.
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return Poll::Ready(Event::Ended(CloseReason::PeerClosed));
+            }
             Some(Err(Error::Utf8(_) | Error::Protocol(_))) => {
                 return Poll::Ready(Event::Ended(CloseReason::Undecodable));
             }

@@ -170,3 +170,35 @@ async fn a_session_takes_64_domains_at_most() {
     let error = peer.ask(json!({"type": "subscribe", "subscriptions": [{"domain": "task"}]})).await;
     assert_eq!(error["code"], "bad_request");
 }
+
+#[tokio::test]
+async fn a_close_is_answered_with_a_close() {
+    let hub = Hub::start().await;
+    for hello in [true, false] {
+        let mut peer =
+            if hello { live(&hub, Encoding::Json).await } else { Peer::open(&hub, Encoding::Json).await };
+        peer.say_close().await;
+        let message = peer.message().await.expect("a close");
+        assert!(matches!(message, Ok(Message::Close(_))), "{message:?}");
+        assert!(peer.message().await.is_none(), "a clean end");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_counts_as_gone_and_frees_its_place() {
+    let hub = Hub::start().await;
+    for _ in 0..3 {
+        live(&hub, Encoding::Json).await.cut();
+        Peer::open(&hub, Encoding::Json).await.cut();
+    }
+    let gone = async {
+        while hub.metric("synchub_closes_total{reason=\"peer_closed\"}") < 6.0
+            || hub.metric("synchub_sockets") > 0.0
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("all are gone");
+    assert!(hub.node.deps().devices.mailboxes().is_empty());
+    assert!(hub.metric("synchub_sessions{encoding=\"json\"}") == 0.0);
+}
