@@ -75,10 +75,7 @@ impl Session {
         let most = self.deps.settings.limits.max_subscriptions;
         let places = (self.identity.tenant.as_str(), &self.deps.catalog, most);
         match self.subscriptions.with(subscribe.subscriptions, &self.reach, places) {
-            Ok(subscriptions) => {
-                self.resubscribe(subscribe.id, subscriptions);
-                Ok(())
-            }
+            Ok(subscriptions) => self.resubscribe(subscribe.id, subscriptions),
             Err(error) => self.refuse_subscription(subscribe.id, &error),
         }
     }
@@ -91,8 +88,7 @@ impl Session {
         if let Some(name) = unknown {
             return self.refuse_subscription(unsubscribe.id, &SubscriptionError::UnknownDomain(name.clone()));
         }
-        self.resubscribe(unsubscribe.id, self.subscriptions.without(&unsubscribe.domains));
-        Ok(())
+        self.resubscribe(unsubscribe.id, self.subscriptions.without(&unsubscribe.domains))
     }
 
     fn refuse_subscription(&mut self, id: u64, error: &SubscriptionError) -> Result<(), CloseReason> {
@@ -100,19 +96,21 @@ impl Session {
     }
 
     /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
-    fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) {
+    fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) -> Result<(), CloseReason> {
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
         let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
         let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
-        self.push(&ServerFrame::Subscribed(subscribed));
+        let encoded = self.socket.encoding().encode(&ServerFrame::Subscribed(subscribed));
+        self.outbox.push_subscribed(encoded)?;
         self.named = None;
         if catches_up {
             self.catch_up(CatchUpCause::Subscribe);
         } else {
             self.timers.want_position(Instant::now(), Duration::ZERO);
         }
+        Ok(())
     }
 
     /// Moves the device's acknowledged place; what is not the hub's own or ahead of what was sent is

@@ -17,6 +17,8 @@ pub(super) struct Outbox {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     data: VecDeque<Bytes>,
+    /// Bytes of `subscribed` frames since the data lane was last empty.
+    subscribed_bytes: usize,
 }
 
 impl Outbox {
@@ -34,6 +36,16 @@ impl Outbox {
     /// Queues a frame of the data lane.
     pub(super) fn push_data(&mut self, frame: Bytes) {
         self.data.push_back(frame);
+    }
+
+    /// Queues a `subscribed`, an answer in the data lane; what piles up is bounded like other answers.
+    pub(super) fn push_subscribed(&mut self, frame: Bytes) -> Result<(), CloseReason> {
+        if self.data.is_empty() {
+            self.subscribed_bytes = 0;
+        }
+        self.subscribed_bytes += frame.len();
+        self.push_data(frame);
+        if self.subscribed_bytes > CONTROL_BYTES { Err(CloseReason::TooSlow) } else { Ok(()) }
     }
 
     /// The next frame, control first.
@@ -76,5 +88,20 @@ mod tests {
         assert_eq!(outbox.pop().unwrap(), "data");
         assert!(outbox.push_control(Bytes::from(vec![0; CONTROL_BYTES])).is_ok());
         assert_eq!(outbox.push_control(Bytes::from_static(b"x")), Err(CloseReason::TooSlow));
+    }
+
+    #[test]
+    fn inv5_answers_in_the_data_lane_are_bounded_until_it_is_read() {
+        let mut outbox = Outbox::default();
+        let half = Bytes::from(vec![0; CONTROL_BYTES / 2]);
+        for _ in 0..3 {
+            outbox.push_subscribed(half.clone()).unwrap();
+            outbox.push_subscribed(half.clone()).unwrap();
+            assert!(outbox.pop().is_some() && outbox.pop().is_some());
+        }
+        outbox.push_data(Bytes::from(vec![0; 2 * CONTROL_BYTES]));
+        outbox.push_subscribed(half.clone()).unwrap();
+        outbox.push_subscribed(half.clone()).unwrap();
+        assert_eq!(outbox.push_subscribed(half), Err(CloseReason::TooSlow));
     }
 }
