@@ -13,6 +13,7 @@ mod counting;
 mod cursor;
 mod deps;
 mod handshake;
+mod in_flight;
 mod live;
 mod on_client;
 mod outbox;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use synchub_protocol::client::{Ack, Subscribe, Sync, Unsubscribe};
 use synchub_protocol::codec::decode_client;
-use synchub_protocol::server::{Pong, Subscribed};
+use synchub_protocol::server::{ErrorFrame, Pong, Subscribed};
 use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame, Timestamp};
 use tokio::time::Instant;
 
-use super::connected::{InFlight, Mode, Session};
+use super::connected::{Mode, Session};
+use super::in_flight::InFlight;
 use super::subscriptions::{SubscriptionError, Subscriptions};
 use crate::auth::Role;
 use crate::observe::CatchUpCause;
@@ -54,9 +55,9 @@ impl Session {
             return self.forbid(id, "only devices send batches");
         }
         let most = self.deps.settings.limits.max_in_flight;
-        if self.answers.len() >= most {
+        if self.answers.batches() >= most {
             let message = format!("{most} batches wait for an answer already; wait for one");
-            return self.refuse(Some(id), ErrorCode::TooManyInFlight, message);
+            return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
         let now_us = self.deps.clock.now_us();
         self.sample_clock(sync.client_time, now_us);
@@ -64,11 +65,19 @@ impl Session {
         match validate::batch(sync, self.author.clone(), self.has_install, context, now_us) {
             Ok(submission) => {
                 let answer = self.deps.engine.submit(self.tenant, submission);
-                self.answers.push_back(InFlight { id, batch_id, answer });
+                self.answers.push(InFlight { id, batch_id, answer });
                 Ok(())
             }
-            Err(error) => self.refuse(Some(id), error.code(), error.to_string()),
+            Err(error) => self.refuse_batch(id, error.code(), error.to_string()),
         }
+    }
+
+    /// Answers a batch that is refused whole, when those before it have been answered.
+    fn refuse_batch(&mut self, id: u64, code: ErrorCode, message: String) -> Result<(), CloseReason> {
+        if self.answers.is_empty() {
+            return self.refuse(Some(id), code, message);
+        }
+        self.answers.refuse(ErrorFrame::new(Some(id), code, message))
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {
