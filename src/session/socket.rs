@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -151,18 +151,29 @@ impl Socket {
 
     /// Sends what is queued, the answer to the peer's close too, and waits until the peer hangs up.
     ///
-    /// What the peer still sends is read and dropped: closing over unread bytes would reset the
-    /// connection and take the close frame with it.
+    /// What the peer still sends is read and dropped: it may not read before it has sent, and closing
+    /// over unread bytes would reset the connection and take the close frame with it.
     pub(crate) async fn goodbye(mut self) {
-        if std::future::poll_fn(|context| self.stream().poll_flush(context)).await.is_err() {
-            return;
-        }
-        let Some(stream) = &mut self.stream else { return };
-        let io = &mut stream.get_mut().io;
-        let mut dropped = [0; 1024];
-        if io.shutdown().await.is_ok() {
-            while io.read(&mut dropped).await.is_ok_and(|count| count > 0) {}
-        }
+        let (mut said, mut heard) = (false, false);
+        std::future::poll_fn(|context| {
+            if !said && let Poll::Ready(flushed) = self.stream().poll_flush(context) {
+                said = true;
+                let ended = self.io().poll_shutdown(context);
+                heard |= flushed.is_err() || matches!(ended, Poll::Ready(Err(_)));
+            }
+            let mut dropped = [0; 1024];
+            while !heard {
+                let mut buffer = ReadBuf::new(&mut dropped);
+                let read = ready!(self.io().poll_read(context, &mut buffer));
+                heard = read.is_err() || buffer.filled().is_empty();
+            }
+            if said { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn io(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.stream().get_mut().get_mut().io)
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
