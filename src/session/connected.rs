@@ -94,8 +94,8 @@ impl Session {
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
         let deadline = self.timers.next();
+        // None comes first always: a peer that sends without end must not hold up its own answers.
         tokio::select! {
-            biased;
             () = self.mailbox.woken() => self.on_woken(),
             event = self.socket.event(wants_to_send) => self.on_event(event),
             settled = self.answers.next() => self.on_settled(settled),
