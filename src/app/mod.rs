@@ -94,6 +94,7 @@ impl Node {
             acks: Acks::default(),
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
+            stopping: tasks.stopping().clone(),
             sessions: AtomicU64::new(1),
             store,
             engine,
@@ -155,7 +156,7 @@ impl Node {
             );
         }
         for mailbox in &mailboxes {
-            let reconnect_after_ms = self.deps.entropy.below(drain.reconnect_ms + 1);
+            let reconnect_after_ms = self.deps.reconnect_after_ms();
             mailbox.command(Command::GoAway { reconnect_after_ms });
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;

@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::tasks::Tasks;
 
@@ -42,7 +43,8 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Ta
         };
         match accepted {
             Ok((stream, permit)) => {
-                tasks.spawn(connection(stream, router.clone(), permit));
+                let stopping = tasks.stopping().clone();
+                tasks.spawn(connection(stream, router.clone(), permit, stopping));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -62,7 +64,12 @@ async fn accept(
 }
 
 /// Serves one connection. The permit is kept as long as the connection, upgraded or not.
-async fn connection(stream: TcpStream, router: Router, permit: Option<OwnedSemaphorePermit>) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    permit: Option<OwnedSemaphorePermit>,
+    stopping: CancellationToken,
+) {
     let Some(permit) = permit else { return };
     let permit = Arc::new(permit);
     let service = tower::service_fn(move |mut request: axum::extract::Request<hyper::body::Incoming>| {
@@ -74,7 +81,16 @@ async fn connection(stream: TcpStream, router: Router, permit: Option<OwnedSemap
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
-    if let Err(error) = serving.await {
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = stopping.cancelled() => {
+            // What is being answered is finished; a connection that is only kept open ends.
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection ended");
     }
 }

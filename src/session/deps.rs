@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::cursor::CursorKey;
 use crate::auth::Verifier;
@@ -48,11 +49,18 @@ pub struct Deps {
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.
     pub permits: Semaphore,
+    /// Set when the node stops: nobody new is let in.
+    pub stopping: CancellationToken,
     /// How many sessions there have been.
     pub sessions: AtomicU64,
 }
 
 impl Deps {
+    /// When a device is told to come back, in milliseconds: spread out by chance.
+    pub(crate) fn reconnect_after_ms(&self) -> u64 {
+        self.entropy.below(self.settings.drain.reconnect_ms + 1)
+    }
+
     /// A number for a session, unique on this node.
     pub(crate) fn next_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)

@@ -32,6 +32,8 @@ pub use cursor::CursorKey;
 pub use deps::Deps;
 use socket::Socket;
 
+use crate::registry::Command;
+
 /// How long the peer has to hang up after a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,9 +55,19 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     let Upgraded { io, read_ahead, encoding, token } = upgraded;
     let mut socket = Socket::new(io, &read_ahead, encoding).await;
     drop(read_ahead);
-    let reason = match Box::pin(handshake::wait(&deps, &mut socket, token)).await {
+    let handshake = Box::pin(handshake::wait(&deps, &mut socket, token));
+    let greeting = tokio::select! {
+        greeting = handshake => greeting,
+        () = deps.stopping.cancelled() => Err(CloseReason::GoingAway),
+    };
+    let reason = match greeting {
         Ok(greeting) => {
             let _counted = deps.metrics.session(encoding);
+            if deps.stopping.is_cancelled() {
+                // The drain may have listed the sessions before this one joined.
+                let reconnect_after_ms = deps.reconnect_after_ms();
+                greeting.mailbox.command(Command::GoAway { reconnect_after_ms });
+            }
             let mut session = connected::Session::new(Arc::clone(&deps), socket, *greeting);
             let reason = session.run().await;
             socket = session.into_socket();

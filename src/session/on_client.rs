@@ -59,6 +59,10 @@ impl Session {
             let message = format!("{most} batches wait for an answer already; wait for one");
             return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
+        if self.leaving {
+            let message = "the hub is stopping; send the batch again when you are back".to_owned();
+            return self.refuse_batch(id, ErrorCode::Unavailable, message);
+        }
         let now_us = self.deps.clock.now_us();
         self.sample_clock(sync.client_time, now_us);
         let context = (self.identity.tenant.as_str(), &self.deps.catalog, &self.deps.settings.limits);
