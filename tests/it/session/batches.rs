@@ -28,7 +28,8 @@ fn numbered(first: u64, entries: Value) -> Value {
 
 fn codes(answer: &Value) -> Vec<String> {
     let results = answer["results"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    let of = |result: &Value| result["error"]["code"].as_str().or(result["status"].as_str()).unwrap().to_owned();
+    let of =
+        |result: &Value| result["error"]["code"].as_str().or(result["status"].as_str()).unwrap().to_owned();
     results.iter().map(of).collect()
 }
 
@@ -96,7 +97,10 @@ async fn o1_a_batch_that_is_sent_again_is_answered_the_same() {
     let request = batch(json!([ticket(id, "fire"), edit("ticket", id, 1, &json!({"status": "CLOSED"})), {}]));
     let mut first = live(&hub, Encoding::Json, false).await;
     let answer = first.ask(request.clone()).await;
-    assert_eq!((&answer["repeated"], codes(&answer)), (&json!(false), vec!["created".into(), "invalid_transition".into(), "validation_failed".into()]));
+    assert_eq!(
+        (&answer["repeated"], codes(&answer)),
+        (&json!(false), vec!["created".into(), "invalid_transition".into(), "validation_failed".into()])
+    );
     let again = first.ask(request.clone()).await;
     let mut later = live(&hub, Encoding::MessagePack, false).await;
     let much_later = later.ask(request.clone()).await;
@@ -123,7 +127,8 @@ async fn o1_other_contents_under_the_same_id_are_refused() {
 async fn o2_numbers_at_or_below_the_mark_are_duplicates() {
     let hub = Hub::start().await;
     let mut peer = live(&hub, Encoding::Json, true).await;
-    let (one, two) = (ticket(Uuid::now_v7(), "fire"), edit("ticket", Uuid::now_v7(), 0, &json!({"subject": 7})));
+    let (one, two) =
+        (ticket(Uuid::now_v7(), "fire"), edit("ticket", Uuid::now_v7(), 0, &json!({"subject": 7})));
     let answer = peer.ask(numbered(1, json!([one, two]))).await;
     assert_eq!(codes(&answer), ["created", "validation_failed"]);
     let three = ticket(Uuid::now_v7(), "smoke");

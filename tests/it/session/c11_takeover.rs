@@ -56,8 +56,16 @@ async fn c11_batches_of_a_session_that_was_replaced_are_refused_or_were_decided_
         for (n, batch) in (begin..).zip(&batches) {
             let answer = second.ask(batch.clone()).await;
             let result = &answer["results"][0];
-            assert_eq!((&result["status"], &result["server_version"]), (&json!("created"), &json!(1)), "{answer}");
-            assert_eq!(answer["repeated"], n <= mark, "what welcome counted was decided, nothing else: {answer}");
+            assert_eq!(
+                (&result["status"], &result["server_version"]),
+                (&json!("created"), &json!(1)),
+                "{answer}"
+            );
+            assert_eq!(
+                answer["repeated"],
+                n <= mark,
+                "what welcome counted was decided, nothing else: {answer}"
+            );
         }
         second.close().await;
     }
@@ -72,7 +80,8 @@ async fn c11_a_lower_attempt_of_the_same_install_is_the_late_one() {
     let mut late = Peer::open(&hub, Encoding::Json).await;
     late.send(&install(id, json!(6)).frame(&hub)).await;
     assert_eq!(late.close_code().await, 4504);
-    let answer = living.ask(json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": [ticket(Uuid::now_v7(), "x")]}));
+    let answer = living
+        .ask(json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": [ticket(Uuid::now_v7(), "x")]}));
     assert_eq!(answer.await["results"][0]["status"], "created", "its generation still holds");
 }
 
@@ -110,7 +119,8 @@ async fn c11_publishers_and_operators_may_hold_several_sockets() {
     let hub = Hub::start().await;
     for role in [Role::Publisher, Role::Operator] {
         let token = hub.token("acme", "service", |grant| grant.role = role);
-        let hello = json!({"type": "hello", "id": 1, "token": token, "subscriptions": [{"domain": "ticket"}]});
+        let hello =
+            json!({"type": "hello", "id": 1, "token": token, "subscriptions": [{"domain": "ticket"}]});
         let mut peers = Vec::new();
         for _ in 0..3 {
             let mut peer = Peer::open(&hub, Encoding::Json).await;

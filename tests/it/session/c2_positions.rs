@@ -92,9 +92,14 @@ async fn c7_an_own_change_comes_back_and_a_place_at_or_past_its_answer_follows()
     let batch = json!({"type": "sync", "id": 9, "batch_id": Uuid::now_v7(), "entries": [ticket(id, "fire")]});
     alice.send(&batch).await;
     let frames = alice.until("position").await;
-    let of = |kind: &str| frames.iter().find(|frame| frame["type"] == kind).unwrap_or_else(|| panic!("{frames:?}"));
+    let of = |kind: &str| {
+        frames.iter().find(|frame| frame["type"] == kind).unwrap_or_else(|| panic!("{frames:?}"))
+    };
     let (answer, change, position) = (of("sync_result"), of("data_update"), of("position"));
-    assert_eq!((&change["mobile_id"], &change["version"]), (&json!(id), &answer["results"][0]["server_version"]));
+    assert_eq!(
+        (&change["mobile_id"], &change["version"]),
+        (&json!(id), &answer["results"][0]["server_version"])
+    );
     assert_eq!(change["origin"], json!({"user": "alice", "device": "a"}));
     assert!(position["seq"].as_u64() >= answer["seq"].as_u64());
 }

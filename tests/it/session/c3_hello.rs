@@ -117,7 +117,10 @@ async fn c3_a_hello_with_an_unknown_domain_does_nothing_and_another_is_taken() {
         let mut peer = Peer::open(&hub, encoding).await;
         peer.send(&bob().to(&["ticket", "nonsense"]).frame(&hub)).await;
         let error = peer.next().await;
-        assert_eq!((&error["type"], &error["id"], &error["code"]), (&json!("error"), &json!(1), &json!("unknown_domain")));
+        assert_eq!(
+            (&error["type"], &error["id"], &error["code"]),
+            (&json!("error"), &json!(1), &json!("unknown_domain"))
+        );
         assert_eq!(error["temporary"], false);
         let devices = hub.store().find_devices("acme", Some("bob"), Some("b")).await.unwrap();
         assert!(devices.is_empty() || encoding == Encoding::MessagePack, "nothing was done: {devices:?}");

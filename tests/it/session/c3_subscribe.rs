@@ -52,7 +52,9 @@ async fn c3_a_filter_that_changes_makes_its_domain_fresh_with_reason_changed() {
     let mut copy = Copy::default();
     copy.take(&frames);
     let (fire, smoke) = (Uuid::now_v7(), Uuid::now_v7());
-    let seq = peer.commit(json!([ticket(fire, "fire"), ticket(smoke, "smoke"), journal(Uuid::now_v7(), "x")])).await;
+    let seq = peer
+        .commit(json!([ticket(fire, "fire"), ticket(smoke, "smoke"), journal(Uuid::now_v7(), "x")]))
+        .await;
     copy.follow(&mut peer, seq).await;
     let change = subscribe(json!([{"domain": "ticket", "filter": {"subject": "fire"}}]));
     let subscribed = peer.ask(change.clone()).await;

@@ -92,9 +92,13 @@ async fn c4_a_page_holds_no_more_than_the_client_takes() {
     for (limit, records) in [(16_000, 2..=5), (1000, 1..=1), (10_000_000, 2..=40)] {
         let hello = bob(&format!("{limit}")).with(json!({"max_frame_bytes": limit}));
         let (_, frames) = Peer::live(&hub, &hello).await;
-        let counts: Vec<_> = snapshots(&frames).iter().map(|page| page["records"].as_array().unwrap().len()).collect();
+        let counts: Vec<_> =
+            snapshots(&frames).iter().map(|page| page["records"].as_array().unwrap().len()).collect();
         assert_eq!(counts.iter().sum::<usize>(), 40);
-        assert!(counts[..counts.len() - 1].iter().all(|count| records.contains(count)), "{limit}: {counts:?}");
+        assert!(
+            counts[..counts.len() - 1].iter().all(|count| records.contains(count)),
+            "{limit}: {counts:?}"
+        );
         let largest = frames.iter().map(|frame| frame.to_string().len()).max().unwrap();
         assert!(largest <= limit || records == (1..=1), "{largest} bytes, asked for {limit}");
     }

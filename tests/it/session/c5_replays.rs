@@ -74,7 +74,8 @@ async fn c5_what_was_deleted_comes_as_delete_with_the_standing_version(tail_byte
 async fn c5_what_left_the_view_comes_as_remove_with_the_standing_version(tail_bytes: usize) {
     let hub = hub(tail_bytes, 500).await;
     let id = Uuid::now_v7();
-    let after = [edit("ticket", id, 1, &json!({"subject": "smoke"})), edit("ticket", id, 2, &json!({"group": "a"}))];
+    let after =
+        [edit("ticket", id, 1, &json!({"subject": "smoke"})), edit("ticket", id, 2, &json!({"group": "a"}))];
     let (frames, copy) = away(&hub, json!([ticket(id, "fire")]), &after).await;
     assert_eq!(said(&frames), [("remove", 3)]);
     assert!(frames[0].get("data").is_none(), "what may not be seen is not sent: {frames:?}");
@@ -93,8 +94,10 @@ async fn c5_what_left_the_view_and_was_deleted_comes_as_a_delete(tail_bytes: usi
 async fn c5_what_left_the_view_and_came_back_comes_as_it_stands(tail_bytes: usize) {
     let hub = hub(tail_bytes, 500).await;
     let id = Uuid::now_v7();
-    let after =
-        [edit("ticket", id, 1, &json!({"subject": "smoke"})), edit("ticket", id, 2, &json!({"subject": "fire"}))];
+    let after = [
+        edit("ticket", id, 1, &json!({"subject": "smoke"})),
+        edit("ticket", id, 2, &json!({"subject": "fire"})),
+    ];
     let (frames, copy) = away(&hub, json!([ticket(id, "fire")]), &after).await;
     assert_eq!(said(&frames), [("update", 3)]);
     assert_eq!(copy.version("ticket", id), Some(3));
@@ -121,7 +124,9 @@ async fn c5_pages_bring_each_record_once_a_page(tail_bytes: usize) {
     let before: Value = ids.iter().map(|id| ticket(*id, "fire")).collect();
     let mut after = Vec::new();
     for version in 1..=5 {
-        after.extend(ids.iter().map(|id| edit("ticket", *id, version, &json!({"group": format!("{version}")}))));
+        after.extend(
+            ids.iter().map(|id| edit("ticket", *id, version, &json!({"group": format!("{version}")}))),
+        );
     }
     after.push(delete("ticket", ids[3], 6));
     let (frames, copy) = away(&hub, before, &after).await;

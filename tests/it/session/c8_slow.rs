@@ -55,7 +55,8 @@ async fn c8_a_slow_reader_catches_up_and_misses_nothing(tail_bytes: usize) {
         let mut seq = 0;
         let mut known = Vec::new();
         for batch in 0..20 {
-            let data = |n: usize| json!({"subject": format!("{batch} {n} {}", "x".repeat(6000)), "status": "NEW"});
+            let data =
+                |n: usize| json!({"subject": format!("{batch} {n} {}", "x".repeat(6000)), "status": "NEW"});
             let ids: Vec<_> = (0..100).map(|_| Uuid::now_v7()).collect();
             let entries: Value =
                 ids.iter().enumerate().map(|(n, id)| edit("ticket", *id, 0, &data(n))).collect();
@@ -126,7 +127,8 @@ async fn inv5_answers_in_the_data_lane_are_bounded() {
     let mut peer = Peer::open_narrow(&hub, Encoding::Json).await;
     peer.greet(&hub, &Hello::of("alice", "a").to(&["ticket"])).await;
     let filter = json!({"subject": (0..8).map(|n| format!("{n} {}", "x".repeat(900))).collect::<Vec<_>>()});
-    let request = json!({"type": "subscribe", "id": 7, "subscriptions": [{"domain": "journal", "filter": filter}]});
+    let request =
+        json!({"type": "subscribe", "id": 7, "subscriptions": [{"domain": "journal", "filter": filter}]});
     for _ in 0..2500 {
         peer.send(&request).await;
     }

@@ -63,7 +63,10 @@ async fn what_is_allowed_is_no_reason_to_close() {
             json!({"type": "ping", "client_time": "2026-01-01T00:00:00Z"}),
         ] {
             let pong = peer.ask(ping).await;
-            assert_eq!((&pong["type"], &pong["server_time"]), (&json!("pong"), &json!("2026-01-01T00:00:00.000000Z")));
+            assert_eq!(
+                (&pong["type"], &pong["server_time"]),
+                (&json!("pong"), &json!("2026-01-01T00:00:00.000000Z"))
+            );
         }
         peer.send_message(Message::Ping(b"hi".as_slice().into())).await;
         assert_eq!(peer.message().await.unwrap().unwrap(), Message::Pong(b"hi".as_slice().into()));
@@ -137,7 +140,10 @@ async fn unknown_types_and_bad_requests_are_answered_with_their_id() {
     for encoding in [Encoding::Json, Encoding::MessagePack] {
         let mut peer = live(&hub, encoding).await;
         let error = peer.ask(json!({"type": "teleport"})).await;
-        assert_eq!((&error["type"], &error["code"], &error["temporary"]), (&json!("error"), &json!("unknown_type"), &json!(false)));
+        assert_eq!(
+            (&error["type"], &error["code"], &error["temporary"]),
+            (&json!("error"), &json!("unknown_type"), &json!(false))
+        );
         for request in [
             json!({"type": "sync", "entries": []}),
             json!({"type": "sync", "batch_id": "no uuid", "entries": tickets(1).0}),
@@ -150,7 +156,11 @@ async fn unknown_types_and_bad_requests_are_answered_with_their_id() {
             json!({"type": "ping", "client_time": "yesterday"}),
         ] {
             let error = peer.ask(request.clone()).await;
-            assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("bad_request")), "{request}: {error}");
+            assert_eq!(
+                (&error["type"], &error["code"]),
+                (&json!("error"), &json!("bad_request")),
+                "{request}: {error}"
+            );
         }
         peer.send(&json!({"type": "ping", "id": "one"})).await;
         let error = peer.next().await;

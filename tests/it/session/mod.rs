@@ -2,8 +2,8 @@
 
 mod basics;
 mod batches;
-mod carrier;
-mod sizes;
+mod c10_acks;
+mod c11_takeover;
 mod c1_cursors;
 mod c2_positions;
 mod c3_hello;
@@ -11,5 +11,9 @@ mod c3_subscribe;
 mod c4_snapshots;
 mod c5_replays;
 mod c8_slow;
-mod c10_acks;
-mod c11_takeover;
+mod carrier;
+mod drain;
+mod heartbeats;
+mod http;
+mod sizes;
+mod tokens;

@@ -96,7 +96,10 @@ async fn a_batch_of_1001_entries_is_refused_whole() {
     let mut peer = live(&hub, Encoding::MessagePack).await;
     let batch = |count| json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": tickets(count).0});
     let error = peer.ask(batch(1001)).await;
-    assert_eq!((&error["type"], &error["code"], &error["temporary"]), (&json!("error"), &json!("too_many_entries"), &json!(false)));
+    assert_eq!(
+        (&error["type"], &error["code"], &error["temporary"]),
+        (&json!("error"), &json!("too_many_entries"), &json!(false))
+    );
     let answer = peer.ask(batch(1000)).await;
     assert_eq!((answer["results"].as_array().unwrap().len(), &answer["seq"]), (1000, &json!(1000)));
 }
@@ -105,7 +108,8 @@ async fn a_batch_of_1001_entries_is_refused_whole() {
 async fn o3_an_entry_over_its_limit_is_that_entrys_result() {
     let hub = hub().await;
     let mut peer = live(&hub, Encoding::Json).await;
-    let large = edit("ticket", Uuid::now_v7(), 0, &json!({"subject": "x".repeat(17 * 1024), "status": "NEW"}));
+    let large =
+        edit("ticket", Uuid::now_v7(), 0, &json!({"subject": "x".repeat(17 * 1024), "status": "NEW"}));
     let results = peer.sync(json!([ticket(Uuid::now_v7(), "a"), large, ticket(Uuid::now_v7(), "b")])).await;
     let statuses: Vec<_> = results.iter().map(|result| result["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["created", "error", "created"]);

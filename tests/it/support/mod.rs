@@ -8,5 +8,5 @@ mod peer;
 
 pub(crate) use copy::Copy;
 pub(crate) use entries::{delete, edit, journal, journals, ticket, tickets};
-pub(crate) use hub::{Hub, HubBuilder, NOW_US};
-pub(crate) use peer::{Hello, Peer};
+pub(crate) use hub::{Hub, NOW_US};
+pub(crate) use peer::{Hello, Peer, request};
