@@ -40,9 +40,6 @@ impl Outbox {
 
     /// Queues a `subscribed`, an answer in the data lane; what piles up is bounded like other answers.
     pub(super) fn push_subscribed(&mut self, frame: Bytes) -> Result<(), CloseReason> {
-        if self.data.is_empty() {
-            self.subscribed_bytes = 0;
-        }
         self.subscribed_bytes += frame.len();
         self.push_data(frame);
         if self.subscribed_bytes > CONTROL_BYTES { Err(CloseReason::TooSlow) } else { Ok(()) }
@@ -55,6 +52,9 @@ impl Outbox {
             return Some(frame);
         }
         let frame = self.data.pop_front();
+        if self.data.is_empty() {
+            self.subscribed_bytes = 0;
+        }
         if frame.is_none() && self.data.capacity() > 64 {
             // An idle session keeps no buffer.
             self.data = VecDeque::new();

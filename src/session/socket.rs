@@ -285,3 +285,132 @@ fn config(max_message_bytes: usize) -> WebSocketConfig {
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMIT: usize = 1024 * 1024;
+
+    /// A socket of the hub and its peer.
+    async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        let mut socket = Socket::new(io, &[], Encoding::MessagePack).await;
+        socket.admit(LIMIT);
+        (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
+    }
+
+    /// A message that tells its own size and place.
+    fn message(n: usize, size: usize) -> Vec<u8> {
+        (0..size).map(|at| u8::try_from((at * 31 + n * 7 + size) % 251).unwrap()).collect()
+    }
+
+    /// Sizes by chance: most small, some over the buffers, few huge; around the steps of the wire size.
+    fn sizes(count: usize) -> Vec<usize> {
+        let mut state = 7_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from((state >> 33) % limit).unwrap()
+        };
+        let size = |_| match below(20) {
+            0 => 900_000 + below(1000),
+            1 | 2 => 20_000 + below(60_000),
+            3..6 => 4000 + below(200),
+            6 => 65_530 + below(12),
+            7 => 120 + below(12),
+            _ => below(100),
+        };
+        (0..count).map(size).collect()
+    }
+
+    #[tokio::test]
+    async fn messages_around_a_rebuild_arrive_whole() {
+        let (mut socket, peer) = pair().await;
+        let sizes = sizes(400);
+        let (mut sink, mut stream) = peer.split();
+        let send = async {
+            for (n, size) in sizes.iter().enumerate() {
+                if n % 7 == 0 {
+                    sink.feed(Message::Ping(Bytes::from(vec![1; n % 126]))).await.unwrap();
+                }
+                sink.feed(Message::Binary(message(n, *size).into())).await.unwrap();
+                if n % 5 == 0 {
+                    sink.flush().await.unwrap();
+                }
+            }
+            sink.flush().await.unwrap();
+        };
+        let take = async {
+            let (mut taken, mut echoes, mut rebuilt) = (0, 0, 0);
+            while taken < sizes.len() || echoes > 0 {
+                let swollen = socket.swollen;
+                match socket.event(echoes > 0).await {
+                    Event::Frame(frame) => {
+                        assert!(frame == message(taken, sizes[taken]), "message {taken}");
+                        taken += 1;
+                        echoes += 1;
+                    }
+                    Event::Writable => {
+                        while echoes > 0 && socket.has_room() {
+                            socket.send(Bytes::from(vec![0; 20_000])).unwrap();
+                            echoes -= 1;
+                        }
+                    }
+                    Event::Alive => {}
+                    event => panic!("{event:?}"),
+                }
+                rebuilt += usize::from(swollen && !socket.swollen);
+            }
+            assert!(rebuilt > 0, "the buffers were given back at times");
+            while !socket.is_flushed() {
+                let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+                tokio::task::yield_now().await;
+            }
+        };
+        let drain = async {
+            let mut echoes = 0;
+            while echoes < sizes.len() {
+                match stream.next().await.unwrap().unwrap() {
+                    Message::Binary(bytes) => echoes += usize::from(bytes.len() == 20_000),
+                    message => assert!(message.is_pong()),
+                }
+            }
+        };
+        tokio::join!(send, take, drain);
+    }
+
+    #[tokio::test]
+    async fn large_messages_leave_nothing_behind() {
+        let (mut socket, mut peer) = pair().await;
+        for size in [20_000, 900_000] {
+            peer.send(Message::Binary(message(1, size).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == size));
+            assert!(socket.swollen);
+            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
+            assert!(!socket.swollen, "after {size} bytes from the peer");
+            assert!(matches!(socket.event(true).await, Event::Writable));
+            socket.send(Bytes::from(message(1, size))).unwrap();
+            assert!(socket.swollen);
+            let read = peer.next();
+            let flush = async {
+                while !socket.is_flushed() {
+                    let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (read, ()) = tokio::join!(read, flush);
+            assert_eq!(read.unwrap().unwrap().len(), size);
+            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
+            assert!(!socket.swollen, "after {size} bytes to the peer");
+        }
+        let io = socket.stream.as_ref().unwrap().get_ref();
+        assert!(io.gate.is_none() && io.read == socket.taken);
+    }
+}

@@ -16,4 +16,5 @@ mod drain;
 mod heartbeats;
 mod http;
 mod sizes;
+mod stress;
 mod tokens;
