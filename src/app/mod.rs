@@ -179,7 +179,7 @@ impl Node {
     }
 
     fn tell_to_go(&self, mailbox: &Mailbox) {
-        let reconnect_after_ms = self.deps.entropy.below(self.deps.settings.drain.reconnect_ms + 1);
+        let reconnect_after_ms = self.deps.reconnect_after_ms();
         mailbox.command(Command::GoAway { reconnect_after_ms });
     }
 }

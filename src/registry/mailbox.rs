@@ -155,3 +155,67 @@ pub enum Lost {
     #[error("the feed has a gap")]
     Gap,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seqs(mailbox: &Mailbox) -> Vec<u64> {
+        std::iter::from_fn(|| mailbox.take().unwrap()).map(|post| post.outgoing.row.seq).collect()
+    }
+
+    #[test]
+    fn c8_what_does_not_fit_makes_the_queue_forget_everything_until_it_is_opened() {
+        let mailbox = Mailbox::new(1000);
+        mailbox.offer(&Outgoing::sample(1, 1), Delivery::Upsert);
+        assert!(mailbox.take().is_err() && !mailbox.is_drained(), "closed at first");
+        mailbox.open();
+        for seq in 2..=11 {
+            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+        }
+        assert!(mailbox.is_open() && !mailbox.is_drained());
+        mailbox.offer(&Outgoing::sample(12, 1), Delivery::Upsert);
+        assert!(mailbox.take().is_err() && !mailbox.is_open());
+        mailbox.offer(&Outgoing::sample(13, 1), Delivery::Upsert);
+        let state = mailbox.state.lock();
+        assert_eq!((state.posts.capacity(), state.bytes), (0, 0), "nothing is kept");
+        drop(state);
+        mailbox.open();
+        assert!(mailbox.is_drained());
+        mailbox.offer(&Outgoing::sample(14, 5000), Delivery::Upsert);
+        assert_eq!(seqs(&mailbox), [14], "a single large row passes");
+        for seq in 15..=24 {
+            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+        }
+        assert_eq!(seqs(&mailbox), (15..=24).collect::<Vec<_>>(), "what was taken makes room");
+        assert_eq!(mailbox.state.lock().posts.capacity(), 0, "an idle session keeps no buffer");
+    }
+
+    #[test]
+    fn c11_a_close_beats_a_goaway_and_nothing_else_does() {
+        let go_away = Command::GoAway { reconnect_after_ms: 5 };
+        let close = Command::Close(CloseReason::Replaced);
+        let mailbox = Mailbox::new(1000);
+        mailbox.command(go_away);
+        mailbox.command(Command::GoAway { reconnect_after_ms: 7 });
+        assert_eq!(mailbox.take_command(), Some(go_away));
+        assert_eq!(mailbox.take_command(), None);
+        mailbox.command(go_away);
+        mailbox.command(close);
+        mailbox.command(Command::Close(CloseReason::Overloaded));
+        mailbox.command(go_away);
+        assert_eq!(mailbox.take_command(), Some(close));
+    }
+
+    #[tokio::test]
+    async fn what_happens_before_the_wait_wakes_it() {
+        let mailbox = Mailbox::new(1000);
+        mailbox.open();
+        mailbox.offer(&Outgoing::sample(1, 1), Delivery::Upsert);
+        mailbox.woken().await;
+        mailbox.lose();
+        mailbox.woken().await;
+        mailbox.command(Command::Close(CloseReason::Replaced));
+        mailbox.woken().await;
+    }
+}

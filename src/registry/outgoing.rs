@@ -77,3 +77,61 @@ fn weigh_value(value: &serde_json::Value) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use synchub_protocol::server::Origin;
+    use synchub_protocol::{Data, Priority};
+    use synchub_rules::record::{Scope, View};
+    use uuid::Uuid;
+
+    use super::*;
+
+    impl Outgoing {
+        /// A row that weighs this much.
+        pub(crate) fn sample(seq: u64, weight: usize) -> Arc<Self> {
+            Arc::new(Self { weight, ..Self::new(Arc::new(LogRow { seq, ..row() })) })
+        }
+    }
+
+    fn row() -> LogRow {
+        let data: Data = serde_json::from_value(json!({"subject": "fire", "status": "NEW"})).unwrap();
+        let view = View { data: Arc::new(data), scope: Scope::Tenant };
+        LogRow {
+            seq: 1,
+            time_us: 1,
+            scope: Scope::Tenant,
+            kind: RowKind::Update,
+            domain: 1,
+            domain_name: "ticket".into(),
+            record: 1,
+            key: Uuid::nil(),
+            version: 2,
+            prev: 0,
+            origin: Arc::new(Origin { user: "alice".to_owned(), device: None }),
+            priority: Priority::Normal,
+            install: 0,
+            old: Data::new(),
+            before: Some(view.clone()),
+            after: Some(view),
+        }
+    }
+
+    #[test]
+    fn inv10_a_change_is_encoded_once_for_each_encoding_and_delivery() {
+        let outgoing = Outgoing::new(Arc::new(row()));
+        assert!(outgoing.frames.iter().all(|frame| frame.get().is_none()), "not before somebody needs it");
+        let mut places = Vec::new();
+        for delivery in [Delivery::Upsert, Delivery::Remove, Delivery::Delete] {
+            for encoding in [Encoding::Json, Encoding::MessagePack] {
+                let frame = outgoing.frame(delivery, encoding);
+                assert_eq!(frame.as_ptr(), outgoing.frame(delivery, encoding).as_ptr(), "the same bytes");
+                places.push(frame.as_ptr());
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 6);
+    }
+}

@@ -15,6 +15,7 @@ use super::catch_up::{CatchUp, FRAME_BYTES};
 use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::handshake::Greeting;
+use super::in_flight::InFlights;
 use super::outbox::Outbox;
 use super::progress::{Known, Progress};
 use super::socket::Socket;
@@ -71,7 +72,7 @@ impl Session {
             feed,
             mailbox,
             outbox: Outbox::default(),
-            answers: VecDeque::new(),
+            answers: InFlights::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
             clock_samples: VecDeque::new(),
             forbidden: VecDeque::new(),

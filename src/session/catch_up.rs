@@ -164,6 +164,9 @@ impl Session {
             self.push(&ServerFrame::Position(Position { cursor, seq }));
         }
         self.timers.positioned(Instant::now());
+        if seq < self.owed {
+            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
     }
 
     /// The place fell below the log's horizon: everything comes as a snapshot again (C3).

@@ -9,10 +9,10 @@ use synchub_protocol::{CloseReason, ErrorCode, ServerFrame};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
-use uuid::Uuid;
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
+use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
 use super::progress::Progress;
 use super::socket::{Event, Socket};
@@ -21,18 +21,10 @@ use super::timers::{Due, Timers};
 use crate::auth::Identity;
 use crate::push::{Feed, Membership};
 use crate::registry::{Command, Link, Mailbox, Subscriber};
-use crate::sync::{Answer, SubmitError, sync_result};
+use crate::sync::{SubmitError, sync_result};
 
 /// How long a session that was told to go may take for its last answers.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A batch that waits for its decision.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    pub(super) id: u64,
-    pub(super) batch_id: Uuid,
-    pub(super) answer: Answer,
-}
 
 /// How the data lane is filled.
 #[derive(Debug)]
@@ -60,7 +52,7 @@ pub(super) struct Session {
     pub(super) feed: Arc<Feed>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) outbox: Outbox,
-    pub(super) answers: VecDeque<InFlight>,
+    pub(super) answers: InFlights,
     pub(super) timers: Timers,
     pub(super) clock_samples: VecDeque<i64>,
     pub(super) forbidden: VecDeque<Instant>,
@@ -110,9 +102,10 @@ impl Session {
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
         let deadline = self.timers.next();
+        // None comes first always: a peer that sends without end must not hold up its own answers.
         tokio::select! {
             biased;
-            (in_flight, decision) = next_decision(&mut self.answers) => self.on_decision(&in_flight, decision),
+            settled = self.answers.next() => self.on_settled(settled),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
             () = self.mailbox.woken() => self.on_woken(),
             event = self.socket.event(wants_to_send) => self.on_event(event),
@@ -181,6 +174,13 @@ impl Session {
             return Err(CloseReason::GoingAway);
         }
         Ok(())
+    }
+
+    fn on_settled(&mut self, settled: Settled) -> Result<(), CloseReason> {
+        match settled {
+            Settled::Decided(in_flight, decision) => self.on_decision(&in_flight, decision),
+            Settled::Refused(error) => self.say(&ServerFrame::Error(error)),
+        }
     }
 
     fn on_decision(
@@ -298,15 +298,6 @@ impl Session {
             audience: Arc::clone(&self.audience),
             mailbox: Arc::clone(&self.mailbox),
         }));
-    }
-}
-
-async fn next_decision(answers: &mut VecDeque<InFlight>) -> (InFlight, Result<Decision, SubmitError>) {
-    let Some(first) = answers.front_mut() else { return std::future::pending().await };
-    let decision = (&mut first.answer).await.unwrap_or(Err(SubmitError::Unavailable));
-    match answers.pop_front() {
-        Some(in_flight) => (in_flight, decision),
-        None => std::future::pending().await,
     }
 }
 

@@ -56,6 +56,11 @@ pub struct Deps {
 }
 
 impl Deps {
+    /// When a device is told to come back, in milliseconds: spread out by chance.
+    pub(crate) fn reconnect_after_ms(&self) -> u64 {
+        self.entropy.below(self.settings.drain.reconnect_ms + 1)
+    }
+
     /// A number for a session, unique on this node.
     pub(crate) fn next_session(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)

@@ -9,9 +9,11 @@
 mod begin;
 mod catch_up;
 mod connected;
+mod counting;
 mod cursor;
 mod deps;
 mod handshake;
+mod in_flight;
 mod live;
 mod on_client;
 mod outbox;

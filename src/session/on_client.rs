@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use synchub_protocol::client::{Ack, Subscribe, Sync, Unsubscribe};
 use synchub_protocol::codec::decode_client;
-use synchub_protocol::server::{Pong, Subscribed};
+use synchub_protocol::server::{ErrorFrame, Pong, Subscribed};
 use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame, Timestamp};
 use tokio::time::Instant;
 
-use super::connected::{InFlight, Mode, Session};
+use super::connected::{Mode, Session};
 use super::handshake::rights;
+use super::in_flight::InFlight;
 use super::subscriptions::{SubscriptionError, Subscriptions};
 use crate::auth::Role;
 use crate::observe::CatchUpCause;
@@ -54,17 +55,14 @@ impl Session {
         if self.identity.role != Role::Device {
             return self.forbid(Some(id), "only devices send batches");
         }
-        if self.leaving {
-            return self.refuse(
-                Some(id),
-                ErrorCode::Unavailable,
-                "the hub is stopping; send the batch again later",
-            );
-        }
         let most = self.deps.settings.limits.max_in_flight;
-        if self.answers.len() >= most {
+        if self.answers.batches() >= most {
             let message = format!("{most} batches wait for an answer already; wait for one");
-            return self.refuse(Some(id), ErrorCode::TooManyInFlight, message);
+            return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
+        }
+        if self.leaving {
+            let message = "the hub is stopping; send the batch again when you are back".to_owned();
+            return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
         let now_us = self.deps.clock.now_us();
         self.sample_clock(sync.client_time, now_us);
@@ -72,20 +70,25 @@ impl Session {
         match validate::batch(sync, self.author.clone(), self.has_install, context, now_us) {
             Ok(submission) => {
                 let answer = self.deps.engine.submit(self.tenant, submission);
-                self.answers.push_back(InFlight { id, batch_id, answer });
+                self.answers.push(InFlight { id, batch_id, answer });
                 Ok(())
             }
-            Err(error) => self.refuse(Some(id), error.code(), error.to_string()),
+            Err(error) => self.refuse_batch(id, error.code(), error.to_string()),
         }
+    }
+
+    /// Answers a batch that is refused whole, when those before it have been answered.
+    fn refuse_batch(&mut self, id: u64, code: ErrorCode, message: String) -> Result<(), CloseReason> {
+        if self.answers.is_empty() {
+            return self.refuse(Some(id), code, message);
+        }
+        self.answers.refuse(ErrorFrame::new(Some(id), code, message))
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {
         let rights = rights(&self.deps, &self.identity);
         match self.subscriptions.with(subscribe.subscriptions, &self.reach, &rights) {
-            Ok(subscriptions) => {
-                self.resubscribe(subscribe.id, subscriptions);
-                Ok(())
-            }
+            Ok(subscriptions) => self.resubscribe(subscribe.id, subscriptions),
             Err(error) => self.refuse_subscription(subscribe.id, &error),
         }
     }
@@ -98,8 +101,7 @@ impl Session {
         if let Some(name) = unknown {
             return self.refuse_subscription(unsubscribe.id, &SubscriptionError::UnknownDomain(name.clone()));
         }
-        self.resubscribe(unsubscribe.id, self.subscriptions.without(&unsubscribe.domains));
-        Ok(())
+        self.resubscribe(unsubscribe.id, self.subscriptions.without(&unsubscribe.domains))
     }
 
     fn refuse_subscription(&mut self, id: u64, error: &SubscriptionError) -> Result<(), CloseReason> {
@@ -107,19 +109,21 @@ impl Session {
     }
 
     /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
-    fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) {
+    fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) -> Result<(), CloseReason> {
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
         let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
         let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
-        self.push(&ServerFrame::Subscribed(subscribed));
+        let encoded = self.socket.encoding().encode(&ServerFrame::Subscribed(subscribed));
+        self.outbox.push_subscribed(encoded)?;
         self.named = None;
         if catches_up {
             self.catch_up(CatchUpCause::Subscribe);
         } else {
             self.timers.want_position(Instant::now(), Duration::ZERO);
         }
+        Ok(())
     }
 
     /// Moves the device's acknowledged place; what is not the hub's own or ahead of what was sent is

@@ -17,6 +17,8 @@ pub(super) struct Outbox {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     data: VecDeque<Bytes>,
+    /// Bytes of `subscribed` frames since the data lane was last empty.
+    subscribed_bytes: usize,
 }
 
 impl Outbox {
@@ -36,6 +38,13 @@ impl Outbox {
         self.data.push_back(frame);
     }
 
+    /// Queues a `subscribed`, an answer in the data lane; what piles up is bounded like other answers.
+    pub(super) fn push_subscribed(&mut self, frame: Bytes) -> Result<(), CloseReason> {
+        self.subscribed_bytes += frame.len();
+        self.push_data(frame);
+        if self.subscribed_bytes > CONTROL_BYTES { Err(CloseReason::TooSlow) } else { Ok(()) }
+    }
+
     /// The next frame, control first.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.control.pop_front() {
@@ -43,6 +52,9 @@ impl Outbox {
             return Some(frame);
         }
         let frame = self.data.pop_front();
+        if self.data.is_empty() {
+            self.subscribed_bytes = 0;
+        }
         if frame.is_none() && self.data.capacity() > 64 {
             // An idle session keeps no buffer.
             self.data = VecDeque::new();
@@ -76,5 +88,20 @@ mod tests {
         assert_eq!(outbox.pop().unwrap(), "data");
         assert!(outbox.push_control(Bytes::from(vec![0; CONTROL_BYTES])).is_ok());
         assert_eq!(outbox.push_control(Bytes::from_static(b"x")), Err(CloseReason::TooSlow));
+    }
+
+    #[test]
+    fn inv5_answers_in_the_data_lane_are_bounded_until_it_is_read() {
+        let mut outbox = Outbox::default();
+        let half = Bytes::from(vec![0; CONTROL_BYTES / 2]);
+        for _ in 0..3 {
+            outbox.push_subscribed(half.clone()).unwrap();
+            outbox.push_subscribed(half.clone()).unwrap();
+            assert!(outbox.pop().is_some() && outbox.pop().is_some());
+        }
+        outbox.push_data(Bytes::from(vec![0; 2 * CONTROL_BYTES]));
+        outbox.push_subscribed(half.clone()).unwrap();
+        outbox.push_subscribed(half.clone()).unwrap();
+        assert_eq!(outbox.push_subscribed(half), Err(CloseReason::TooSlow));
     }
 }

@@ -4,29 +4,27 @@
 //! nothing is lost when a wait is cancelled. After a large message the buffers are given back: a
 //! tungstenite stream keeps its largest for ever, so it is taken apart while nothing is buffered in it.
 
-use std::io;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use super::counting::{Counting, wire_size};
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
 const READ_BUFFER: usize = 4096;
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// What may be read from a peer before its hello is complete: a token, 64 domains and their filters fit.
-const BEFORE_HELLO_BYTES: u64 = 64 * 1024;
-/// What is read and thrown away after the last word, so that the peer can read it.
-const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
-
 /// What happened on the socket.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -135,28 +133,38 @@ impl Socket {
         self.put(Message::Ping(Bytes::new()))
     }
 
-    /// Says why and closes; a peer that closed first is only answered. What the peer still sends is read
-    /// and thrown away, since a connection that ends with unread bytes takes the last word back.
+    /// Says why and closes; a peer that closed first is only answered.
+    ///
+    /// What the peer still sends is read and dropped: it may not read before it has sent, and closing
+    /// over unread bytes would reset the connection and take the last word with it.
     pub(crate) async fn close(mut self, reason: CloseReason) {
         if reason != CloseReason::PeerClosed {
             let code = CloseCode::from(reason.code());
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason.text()) };
-            if self.writable().await.is_err() || self.put(Message::Close(Some(frame))).is_err() {
+            if self.put(Message::Close(Some(frame))).is_err() {
                 return;
             }
         }
-        let flushed = std::future::poll_fn(|context| self.stream().poll_flush(context)).await;
-        let Some(stream) = self.stream.take().filter(|_| flushed.is_ok()) else { return };
-        let mut io = stream.into_inner().io;
-        if io.shutdown().await.is_err() {
-            return;
-        }
-        let (mut scratch, mut discarded) = ([0; 1024], 0);
-        while let Ok(1..) = io.read(&mut scratch).await.inspect(|count| discarded += count) {
-            if discarded > DISCARDED_BYTES {
-                return;
+        let (mut said, mut heard) = (false, false);
+        std::future::poll_fn(|context| {
+            if !said && let Poll::Ready(flushed) = self.stream().poll_flush(context) {
+                said = true;
+                let ended = self.io().poll_shutdown(context);
+                heard |= flushed.is_err() || matches!(ended, Poll::Ready(Err(_)));
             }
-        }
+            let mut dropped = [0; 1024];
+            while !heard {
+                let mut buffer = ReadBuf::new(&mut dropped);
+                let read = ready!(self.io().poll_read(context, &mut buffer));
+                heard = read.is_err() || buffer.filled().is_empty();
+            }
+            if said { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn io(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.stream().get_mut().get_mut().io)
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -205,10 +213,14 @@ impl Socket {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         let message = match ready!(self.stream().poll_next(context)) {
             Some(Ok(message)) => message,
-            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => {
+            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
                 return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge));
             }
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
+            // The end of the connection without a close frame comes as a protocol error too.
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                return Poll::Ready(Event::Ended(CloseReason::PeerClosed));
+            }
             Some(Err(Error::Utf8(_) | Error::Protocol(_))) => {
                 return Poll::Ready(Event::Ended(CloseReason::Undecodable));
             }
@@ -257,55 +269,131 @@ fn config(max_message_bytes: usize) -> WebSocketConfig {
         .max_frame_size(Some(max_message_bytes))
 }
 
-/// The least number of bytes that a masked message takes on the wire (RFC 6455, section 5.2).
-fn wire_size(payload: usize) -> u64 {
-    let extended = match payload {
-        0..126 => 0,
-        126..65_536 => 2,
-        _ => 8,
-    };
-    payload as u64 + 6 + extended
-}
+#[cfg(test)]
+mod tests {
+    use futures::{SinkExt, StreamExt};
+    use tokio::net::TcpListener;
 
-/// A connection that counts what was read from it.
-#[derive(Debug)]
-struct Counting {
-    io: TcpStream,
-    read: u64,
-    /// Whether the peer has not said hello: then what it may send is limited.
-    stranger: bool,
-}
+    use super::*;
 
-impl AsyncRead for Counting {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.stranger && self.read > BEFORE_HELLO_BYTES {
-            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+    const LIMIT: usize = 1024 * 1024;
+
+    /// A socket of the hub and its peer.
+    async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT).await;
+        socket.admit();
+        (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
+    }
+
+    /// A message that tells its own size and place.
+    fn message(n: usize, size: usize) -> Vec<u8> {
+        (0..size).map(|at| u8::try_from((at * 31 + n * 7 + size) % 251).unwrap()).collect()
+    }
+
+    /// Sizes by chance: most small, some over the buffers, few huge; around the steps of the wire size.
+    fn sizes(count: usize) -> Vec<usize> {
+        let mut state = 7_u64;
+        let mut below = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from((state >> 33) % limit).unwrap()
+        };
+        let size = |_| match below(20) {
+            0 => 900_000 + below(1000),
+            1 | 2 => 20_000 + below(60_000),
+            3..6 => 4000 + below(200),
+            6 => 65_530 + below(12),
+            7 => 120 + below(12),
+            _ => below(100),
+        };
+        (0..count).map(size).collect()
+    }
+
+    #[tokio::test]
+    async fn messages_around_a_rebuild_arrive_whole() {
+        let (mut socket, peer) = pair().await;
+        let sizes = sizes(400);
+        let (mut sink, mut stream) = peer.split();
+        let send = async {
+            for (n, size) in sizes.iter().enumerate() {
+                if n % 7 == 0 {
+                    sink.feed(Message::Ping(Bytes::from(vec![1; n % 126]))).await.unwrap();
+                }
+                sink.feed(Message::Binary(message(n, *size).into())).await.unwrap();
+                if n % 5 == 0 {
+                    sink.flush().await.unwrap();
+                }
+            }
+            sink.flush().await.unwrap();
+        };
+        let take = async {
+            let (mut taken, mut echoes, mut rebuilt) = (0, 0, 0);
+            while taken < sizes.len() || echoes > 0 {
+                let swollen = socket.swollen;
+                match socket.event(echoes > 0).await {
+                    Event::Frame(frame) => {
+                        assert!(frame == message(taken, sizes[taken]), "message {taken}");
+                        taken += 1;
+                        echoes += 1;
+                    }
+                    Event::Writable => {
+                        while echoes > 0 && socket.has_room() {
+                            socket.send(Bytes::from(vec![0; 20_000])).unwrap();
+                            echoes -= 1;
+                        }
+                    }
+                    Event::Alive | Event::Flushed => {}
+                    event => panic!("{event:?}"),
+                }
+                rebuilt += usize::from(swollen && !socket.swollen);
+            }
+            assert!(rebuilt > 0, "the buffers were given back at times");
+            while !socket.is_flushed() {
+                let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+                tokio::task::yield_now().await;
+            }
+        };
+        let drain = async {
+            let mut echoes = 0;
+            while echoes < sizes.len() {
+                match stream.next().await.unwrap().unwrap() {
+                    Message::Binary(bytes) => echoes += usize::from(bytes.len() == 20_000),
+                    message => assert!(message.is_pong()),
+                }
+            }
+        };
+        tokio::join!(send, take, drain);
+    }
+
+    #[tokio::test]
+    async fn large_messages_leave_nothing_behind() {
+        let (mut socket, mut peer) = pair().await;
+        for size in [20_000, 900_000] {
+            peer.send(Message::Binary(message(1, size).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == size));
+            assert!(socket.swollen);
+            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
+            assert!(!socket.swollen, "after {size} bytes from the peer");
+            assert!(matches!(socket.event(true).await, Event::Writable));
+            socket.send(Bytes::from(message(1, size))).unwrap();
+            assert!(socket.swollen);
+            let read = peer.next();
+            let flush = async {
+                while !socket.is_flushed() {
+                    let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (read, ()) = tokio::join!(read, flush);
+            assert_eq!(read.unwrap().unwrap().len(), size);
+            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
+            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
+            assert!(!socket.swollen, "after {size} bytes to the peer");
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        self.read += (buffer.filled().len() - before) as u64;
-        read
-    }
-}
-
-impl AsyncWrite for Counting {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        let io = socket.stream.as_ref().unwrap().get_ref();
+        assert_eq!(io.read, socket.taken);
     }
 }

@@ -1,3 +1,20 @@
 //! Sessions over real sockets, in raw frames.
 
 mod basics;
+mod batches;
+mod c10_acks;
+mod c11_takeover;
+mod c1_cursors;
+mod c2_positions;
+mod c3_hello;
+mod c3_subscribe;
+mod c4_snapshots;
+mod c5_replays;
+mod c8_slow;
+mod carrier;
+mod drain;
+mod heartbeats;
+mod http;
+mod sizes;
+mod stress;
+mod tokens;

@@ -1,6 +1,6 @@
 //! A hub in this process, on a free port, with a store and a clock of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use synchub::app::Node;
@@ -19,6 +19,7 @@ pub(crate) struct HubBuilder {
     settings: Settings,
     folder: Option<TempDir>,
     definitions: Vec<(String, String)>,
+    seed: u64,
 }
 
 /// A running hub; its folder is removed with it.
@@ -47,7 +48,7 @@ impl Hub {
             settings.feed.tail_bytes = bytes.parse().unwrap();
         }
         change(&mut settings);
-        HubBuilder { settings, folder: None, definitions: Vec::new() }
+        HubBuilder { settings, folder: None, definitions: Vec::new(), seed: 1 }
     }
 
     /// The address of the socket.
@@ -80,10 +81,33 @@ impl Hub {
 
     /// Stops the hub in good order and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same; `change` may touch the folder while no hub runs on it.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
         self.node.stop().await;
-        let builder =
-            HubBuilder { settings: self.settings, folder: Some(self.folder), definitions: Vec::new() };
-        builder.start().await
+        change(self.folder.path());
+        let folder = Some(self.folder);
+        HubBuilder { settings: self.settings, folder, definitions: Vec::new(), seed: 1 }.start().await
+    }
+
+    /// What `/metrics` says of a series, such as `synchub_batches_total`.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.node.deps().metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+    }
+
+    /// Catch-ups of live sessions that had lost what was queued for them.
+    pub(crate) fn slow_readers(&self) -> f64 {
+        self.metric("synchub_catch_ups_total{cause=\"slow_reader\"}")
+    }
+
+    /// The acknowledged place of a device, as far as it is written.
+    pub(crate) async fn acked(&self, user: &str, device: &str) -> u64 {
+        let rows = self.store().find_devices("acme", Some(user), Some(device)).await.unwrap();
+        rows[0]["acked"].as_u64().unwrap()
     }
 
     /// Stops the hub in good order.
@@ -96,6 +120,12 @@ impl HubBuilder {
     /// Adds a definition file for all tenants (`NAME.toml`) or for one (`TENANT/NAME.toml`).
     pub(crate) fn definition(mut self, path: &str, text: &str) -> Self {
         self.definitions.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Other randomness, and with it another key for cursors.
+    pub(crate) fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -113,7 +143,7 @@ impl HubBuilder {
         }
         let clock = ManualClock::at(NOW_US);
         let signer = Signer::new(&self.settings.auth).unwrap();
-        let entropy = SeededEntropy::new(1);
+        let entropy = SeededEntropy::new(self.seed);
         let node = Node::start(self.settings.clone(), clock.clone(), entropy).await.unwrap();
         Hub { node, clock, signer, folder, settings: self.settings }
     }

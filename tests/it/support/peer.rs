@@ -1,15 +1,17 @@
 //! A peer that speaks raw frames, as JSON values, in either encoding.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use synchub_protocol::Encoding;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 use uuid::Uuid;
 
 use super::hub::Hub;
@@ -81,11 +83,20 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// The upgrade request of a peer in an encoding.
+pub(crate) fn request(hub: &Hub, encoding: Encoding) -> Request {
+    let mut request = hub.url().into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.subprotocol().parse().unwrap());
+    request
+}
+
 /// One socket.
 pub(crate) struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     encoding: Encoding,
     next_id: u64,
+    /// What [`Peer::ask`] passed over; it is read before what comes next.
+    passed: VecDeque<Value>,
     /// The last cursor that came.
     pub(crate) cursor: Option<String>,
 }
@@ -93,10 +104,30 @@ pub(crate) struct Peer {
 impl Peer {
     /// Opens a socket without saying anything.
     pub(crate) async fn open(hub: &Hub, encoding: Encoding) -> Self {
-        let mut request = hub.url().into_client_request().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", encoding.subprotocol().parse().unwrap());
+        Self::open_as(request(hub, encoding), encoding).await
+    }
+
+    /// Opens a socket with any request.
+    pub(crate) async fn open_as(request: Request, encoding: Encoding) -> Self {
         let (socket, _) = connect_async(request).await.unwrap();
-        Self { socket, encoding, next_id: 2, cursor: None }
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
+    }
+
+    /// Opens a socket over which little fits at once: the hub soon finds it full when nobody reads.
+    pub(crate) async fn open_narrow(hub: &Hub, encoding: Encoding) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(8 * 1024).unwrap();
+        let tcp = tcp.connect(hub.node.address()).await.unwrap();
+        let (socket, _) = client_async(request(hub, encoding), MaybeTlsStream::Plain(tcp)).await.unwrap();
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
+    }
+
+    /// Says hello and takes the welcome.
+    pub(crate) async fn greet(&mut self, hub: &Hub, hello: &Hello) -> Value {
+        self.send(&hello.frame(hub)).await;
+        let welcome = self.next().await;
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        welcome
     }
 
     /// Opens a JSON socket, says hello and takes the welcome.
@@ -107,9 +138,7 @@ impl Peer {
     /// The same in an encoding.
     pub(crate) async fn hello_in(hub: &Hub, hello: &Hello, encoding: Encoding) -> (Self, Value) {
         let mut peer = Self::open(hub, encoding).await;
-        peer.send(&hello.frame(hub)).await;
-        let welcome = peer.next().await;
-        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        let welcome = peer.greet(hub, hello).await;
         (peer, welcome)
     }
 
@@ -135,6 +164,16 @@ impl Peer {
         let _ = self.socket.send(message).await;
     }
 
+    /// The next message as it comes, pings and closes too; none at the end of a clean close.
+    pub(crate) async fn message(&mut self) -> Option<Result<Message, Error>> {
+        timeout(PATIENCE, self.socket.next()).await.expect("the hub says nothing any more")
+    }
+
+    /// Says goodbye and goes on listening.
+    pub(crate) async fn say_close(&mut self) {
+        self.socket.close(None).await.unwrap();
+    }
+
     /// The next frame; fails the test if none comes or the hub closes.
     pub(crate) async fn next(&mut self) -> Value {
         match self.next_or_close().await {
@@ -145,6 +184,13 @@ impl Peer {
 
     /// The next frame, or the code with which the hub closed (0 without one).
     pub(crate) async fn next_or_close(&mut self) -> Result<Value, u16> {
+        match self.passed.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.fresh().await,
+        }
+    }
+
+    async fn fresh(&mut self) -> Result<Value, u16> {
         let read = timeout(PATIENCE, self.read()).await;
         read.expect("the hub says nothing any more")
     }
@@ -192,24 +238,25 @@ impl Peer {
 
     /// What comes until nothing more comes.
     pub(crate) async fn quiet(&mut self) -> Vec<Value> {
-        let mut frames = Vec::new();
+        let mut frames: Vec<_> = self.passed.drain(..).collect();
         while let Ok(Ok(frame)) = timeout(SILENCE, self.read()).await {
             frames.push(frame);
         }
         frames
     }
 
-    /// Sends a request under a fresh id and takes its answer; other frames before it are skipped.
+    /// Sends a request under a fresh id and takes its answer; frames before it are kept for later.
     pub(crate) async fn ask(&mut self, mut request: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = json!(id);
         self.send(&request).await;
         loop {
-            let frame = self.next().await;
+            let frame = self.fresh().await.unwrap_or_else(|code| panic!("the hub closed with {code}"));
             if frame["id"] == id {
                 return frame;
             }
+            self.passed.push_back(frame);
         }
     }
 
@@ -219,6 +266,17 @@ impl Peer {
         let answer = self.ask(batch).await;
         assert_eq!(answer["type"], "sync_result", "{answer}");
         answer["results"].as_array().unwrap().clone()
+    }
+
+    /// Sends entries as a batch of their own and returns the answer's `seq`.
+    pub(crate) async fn commit(&mut self, entries: Value) -> u64 {
+        let batch = json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": entries});
+        let answer = self.ask(batch).await;
+        let results = answer["results"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        for result in results {
+            assert!(["created", "updated"].contains(&result["status"].as_str().unwrap()), "{result}");
+        }
+        answer["seq"].as_u64().unwrap()
     }
 
     /// Closes the socket.
