@@ -85,11 +85,10 @@ pub fn resolve(strategy: Strategy, escalation: &Escalation, clash: &Clash<'_>) -
         Strategy::ClientWins => (Winner::Client, Reason::Strategy),
         Strategy::ServerWins | Strategy::Unknown => (Winner::Server, Reason::Strategy),
         Strategy::Manual => (Winner::Nobody, Reason::Strategy),
-        Strategy::MostRecentWins => (higher(clash, Stamp::cmp), Reason::Time),
         Strategy::PreserveEscalation if escalation.keeps(clash.field, clash.standing, clash.sent) => {
             (Winner::Server, Reason::Escalation)
         }
-        Strategy::PreserveEscalation => (higher(clash, Stamp::cmp), Reason::Time),
+        Strategy::MostRecentWins | Strategy::PreserveEscalation => (higher(clash, Stamp::cmp), Reason::Time),
         Strategy::DevicePriority => {
             let equals = clash.stamp.priority == clash.standing_stamp.priority;
             (higher(clash, by_device), if equals { Reason::Time } else { Reason::Device })

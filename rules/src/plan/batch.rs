@@ -172,7 +172,7 @@ impl Batch<'_> {
             overlay.apply(author, domain, key, change);
         }
         let after = self.visible(overlay, &self.submission.entries[place]);
-        let stored = StoredOutcome { error, conflict, ..answer(status, after) };
+        let stored = StoredOutcome { conflict, error, ..answer(status, after) };
         if after.is_some() {
             mark_status(overlay, key, &stored);
         }

@@ -33,7 +33,9 @@ impl Slot {
     /// than a group may read back (E3).
     pub(super) fn since(&self, base: u64) -> Option<&[PastChange]> {
         let (known, after) = self.split(base);
-        let Some(first) = after.first() else { return Some(after) };
+        let Some(first) = after.first() else {
+            return (base >= self.record.version).then_some(after);
+        };
         let reaches = first.version == base + 1
             || base == 0 && first.prev == 0
             || after.len() < HISTORY_LIMIT && self.time_in(known, base).is_some();

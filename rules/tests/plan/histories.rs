@@ -1,0 +1,227 @@
+//! Random histories: what must hold for every order, cut and repetition of entries.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+use synchub_protocol::server::Status;
+use synchub_rules::group::{Author, Submission};
+use synchub_rules::record::RecordNo;
+
+use crate::support::{Asked as _, Batch, Hub, Sent, Store, batch, create, delete, delta, device, edit};
+
+const DOMAINS: [&str; 6] =
+    ["client_wins", "server_wins", "most_recent_wins", "device_priority", "manual", "unit"];
+
+/// One entry of a random history, in plain numbers.
+#[derive(Debug, Clone)]
+struct Step {
+    domain: &'static str,
+    id: u128,
+    /// How far the version that it names lies behind the record's; 3: version 0.
+    behind: u64,
+    kind: u8,
+    fields: Vec<(&'static str, u8)>,
+    clock: i64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fields = prop::collection::vec((select(vec!["a", "b", "c"]), 0_u8..4), 1..3);
+    (select(DOMAINS.to_vec()), 1_u128..3, 0_u64..4, 0_u8..8, fields, -3_000_i64..3_000).prop_map(
+        |(domain, id, behind, kind, fields, clock)| Step { domain, id, behind, kind, fields, clock },
+    )
+}
+
+impl Step {
+    fn entry(&self, hub: &Hub) -> Sent {
+        let standing = hub.find(self.domain, self.id).map_or(0, |record| record.version);
+        let version = if self.behind == 3 { 0 } else { standing.saturating_sub(self.behind) };
+        let value = |value: u8| if value == 0 { Value::Null } else { json!(value) };
+        let fields = self.fields.iter().map(|(field, n)| ((*field).to_owned(), value(*n))).collect();
+        let entry = match self.kind {
+            0 => delete(self.domain, self.id, version),
+            1..4 => delta(self.domain, self.id, version, Value::Object(fields)),
+            4 if standing == 0 => create(self.domain, self.id, Value::Object(fields)),
+            _ => edit(self.domain, self.id, version, Value::Object(fields)),
+        };
+        entry.made(hub.now_us + self.clock)
+    }
+}
+
+/// Batches of a group: a device's place, whether it is atomic, and its entries.
+fn group() -> impl Strategy<Value = Vec<(i64, bool, Vec<Step>)>> {
+    prop::collection::vec((0_i64..3, prop::bool::weighted(0.3), prop::collection::vec(step(), 1..5)), 1..5)
+}
+
+/// Three devices with priorities of their own.
+fn devices() -> impl Strategy<Value = Vec<Author>> {
+    prop::collection::vec(select(vec![40_i64, 60, 100]), 4).prop_map(|priorities| {
+        let numbered = priorities.into_iter().zip(1..);
+        numbered.map(|(priority, no)| Author { priority, ..device(no * 10) }).collect()
+    })
+}
+
+fn submissions(hub: &mut Hub, devices: &[Author], group: &[(i64, bool, Vec<Step>)]) -> Vec<Submission> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for (who, atomic, steps) in group {
+        let author = &devices[usize::try_from(*who).expect("small")];
+        let entries: Vec<Sent> = steps.iter().map(|step| step.entry(hub)).collect();
+        let one = batch(author, entries);
+        batches.push(if *atomic { one.atomic() } else { one });
+    }
+    hub.now_us += 1_000;
+    batches.into_iter().map(|batch| hub.submission(batch)).collect()
+}
+
+/// The store without the numbers of records, which hang on how they were asked for.
+fn plain(store: &Store) -> Store {
+    let mut store = store.clone().unnumbered();
+    let mut numbers: Vec<RecordNo> = store.records.values().map(|record| record.no).collect();
+    numbers.sort_unstable();
+    let place = |no: RecordNo| numbers.iter().position(|known| *known == no).expect("known") as i64;
+    for record in store.records.values_mut() {
+        record.no = place(record.no);
+    }
+    for row in &mut store.rows {
+        row.record = place(row.record);
+    }
+    store
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn inv7_a_group_is_planned_as_its_batches_one_by_one(
+        devices in devices(),
+        before in prop::collection::vec(group(), 0..6),
+        last in group(),
+    ) {
+        let mut hub = Hub::default();
+        for group in &before {
+            let group = submissions(&mut hub, &devices, group);
+            hub.decide(&group);
+        }
+        let mut single = hub.clone();
+        let group = submissions(&mut hub, &devices, &last);
+        single.now_us = hub.now_us;
+        let together = hub.decide(&group);
+        let alone: Vec<_> = group.iter().flat_map(|one| single.decide(std::slice::from_ref(one))).collect();
+        prop_assert_eq!(together, alone);
+        prop_assert_eq!(plain(&hub.store), plain(&single.store));
+    }
+
+    #[test]
+    fn inv2_o1_o2_what_is_repeated_changes_nothing(
+        devices in devices(),
+        groups in prop::collection::vec(group(), 1..6),
+    ) {
+        let mut hub = Hub::default();
+        let mut marks = [0; 4];
+        for group in &groups {
+            for mut one in submissions(&mut hub, &devices, group) {
+                let place = usize::try_from(one.author.install / 10).expect("small");
+                one.first_number = Some(marks[place] + 1);
+                marks[place] += one.entries.len() as u64;
+                let first = crate::support::answered(hub.decide(std::slice::from_ref(&one)).remove(0));
+                let stands = hub.store.clone();
+                let again = crate::support::answered(hub.decide(std::slice::from_ref(&one)).remove(0));
+                prop_assert!(again.repeated);
+                let stored = |answer: &synchub_rules::group::BatchAnswer| -> Vec<_> {
+                    answer.outcomes.iter().map(|outcome| outcome.stored.clone()).collect()
+                };
+                prop_assert_eq!(stored(&first), stored(&again));
+                prop_assert_eq!(stands.clone().unnumbered(), hub.store.clone().unnumbered());
+                one.batch_id = uuid::Uuid::from_u128(one.batch_id.as_u128() + 1);
+                let other = crate::support::answered(hub.decide(std::slice::from_ref(&one)).remove(0));
+                for (outcome, first) in other.outcomes.iter().zip(&first.outcomes) {
+                    prop_assert_eq!(outcome.status(), Status::Duplicate);
+                    prop_assert_eq!(outcome.code(), first.code());
+                }
+                prop_assert_eq!(&stands.records, &hub.store.records);
+                prop_assert_eq!(&stands.rows, &hub.store.rows);
+                prop_assert_eq!(&stands.reviews, &hub.store.reviews);
+            }
+        }
+    }
+}
+
+/// Two edits of one field that did not know of each other.
+#[derive(Debug, Clone)]
+struct Pair {
+    /// Who wrote the field before, and how far behind each writer was.
+    writes: Vec<(usize, u64)>,
+    bases: [u64; 2],
+    clocks: [i64; 2],
+}
+
+fn pair() -> impl Strategy<Value = Pair> {
+    let writes = prop::collection::vec((0_usize..2, 0_u64..3), 0..4);
+    (writes, [0_u64..4, 0_u64..4], [0_i64..6_000, 0_i64..6_000]).prop_map(|(writes, bases, clocks)| Pair {
+        writes,
+        bases,
+        clocks,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn t3_two_edits_that_did_not_know_of_each_other_end_the_same_in_either_order(
+        devices in devices(),
+        pair in pair(),
+        domain in select(vec!["most_recent_wins", "device_priority"]),
+    ) {
+        let mut hub = Hub::default();
+        hub.put(&devices[0], create(domain, 1, json!({"a": "first"})));
+        for (n, (who, behind)) in pair.writes.iter().enumerate() {
+            let version = hub.record(domain, 1).version.saturating_sub(*behind).max(1);
+            let made = hub.now_us + 1_000;
+            hub.put(&devices[*who], delta(domain, 1, version, json!({"a": format!("write {n}")})).made(made));
+        }
+        let top = hub.record(domain, 1).version;
+        let edit = |n: usize| {
+            let base = top.saturating_sub(pair.bases[n]).max(1);
+            delta(domain, 1, base, json!({"a": format!("edit {n}")})).made(1_000_000 + pair.clocks[n])
+        };
+        hub.now_us += 10_000;
+        let mut ends = Vec::new();
+        for order in [[0, 1], [1, 0]] {
+            let mut hub = hub.clone();
+            for n in order {
+                hub.put(&devices[2 + n], edit(n));
+            }
+            ends.push(hub.value(domain, 1, "a"));
+        }
+        prop_assert_eq!(&ends[0], &ends[1]);
+    }
+
+    #[test]
+    fn e4_e7_a_chain_may_be_cut_into_any_batches(
+        fields in prop::collection::vec(prop::collection::vec((select(vec!["a", "b", "c"]), 1_u8..5), 1..3), 1..8),
+        foreign in prop::collection::vec((select(vec!["a", "b", "d"]), 5_u8..9), 0..3),
+        cuts in prop::collection::vec(any::<bool>(), 8),
+        domain in select(DOMAINS.to_vec()),
+    ) {
+        let run = |cut: &dyn Fn(usize) -> bool| {
+            let mut hub = Hub::default();
+            hub.put(&device(20), create(domain, 1, json!({"a": 0, "b": 0})));
+            for (field, value) in &foreign {
+                hub.put(&device(20), delta(domain, 1, 9, json!({*field: value})).made(900_000));
+            }
+            let mut batch = Vec::new();
+            for (n, fields) in fields.iter().enumerate() {
+                let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), json!(value))).collect();
+                batch.push(delta(domain, 1, 1, Value::Object(fields)).made(950_000 + n as i64));
+                if cut(n) {
+                    hub.send(&device(10), std::mem::take(&mut batch));
+                }
+            }
+            if !batch.is_empty() {
+                hub.send(&device(10), batch);
+            }
+            hub.record(domain, 1).data.clone()
+        };
+        prop_assert_eq!(run(&|_| false), run(&|n| cuts[n]));
+    }
+}

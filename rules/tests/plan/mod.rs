@@ -1,0 +1,6 @@
+//! The planner.
+
+mod checks;
+mod deletes;
+mod edits;
+mod histories;
