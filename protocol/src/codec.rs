@@ -154,10 +154,12 @@ fn read_head(encoding: Encoding, bytes: &[u8]) -> Result<Head, DecodeError> {
     let head = match encoding {
         Encoding::MessagePack => {
             let mut deserializer = message_pack(&bytes);
-            let visitor = HeadVisitor(encoding);
-            let head = (&mut deserializer).deserialize_any(visitor).map_err(|error| error.to_string());
+            // After an error the decoder's depth is off: nothing may be read from it any more.
+            let head = (&mut deserializer)
+                .deserialize_any(HeadVisitor(encoding))
+                .map_err(|error| undecodable(error.to_string()))?;
             let end = IgnoredAny::deserialize(&mut deserializer);
-            if head.is_ok() && !matches!(end, Err(rmp_serde::decode::Error::InvalidMarkerRead(_))) {
+            if !matches!(end, Err(rmp_serde::decode::Error::InvalidMarkerRead(_))) {
                 return Err(undecodable("bytes follow the frame".to_owned()));
             }
             head
@@ -167,11 +169,11 @@ fn read_head(encoding: Encoding, bytes: &[u8]) -> Result<Head, DecodeError> {
             let text = std::str::from_utf8(bytes).map_err(|error| undecodable(error.to_string()))?;
             let mut deserializer = serde_json::Deserializer::from_str(text);
             let head = deserializer.deserialize_any(HeadVisitor(encoding));
-            head.and_then(|head| deserializer.end().map(|()| head)).map_err(|error| error.to_string())
+            let head = head.and_then(|head| deserializer.end().map(|()| head));
+            head.map_err(|error| undecodable(error.to_string()))?
         }
     };
-    let (kind, id) = head.map_err(undecodable)?;
-    let Value::String(kind) = kind else {
+    let (Value::String(kind), id) = head else {
         return Err(undecodable("a frame has a `type`, a string".to_owned()));
     };
     Ok(Head { kind: wire::shorten(kind), id: id.as_u64() })

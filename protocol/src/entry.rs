@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -241,7 +241,7 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
-        Loose(self.0).visit_seq(access)?;
+        IgnoredAny.visit_seq(access)?;
         Ok(self.no_map())
     }
 
@@ -274,7 +274,7 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
-        Loose(self.0).deserialize(deserializer)?;
+        IgnoredAny::deserialize(deserializer)?;
         Ok(self.no_map())
     }
 }

@@ -3,3 +3,4 @@
 mod session;
 mod store;
 mod support;
+mod tidy;

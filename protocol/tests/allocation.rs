@@ -1,0 +1,62 @@
+//! A message may not make the decoder allocate what it merely claims to hold.
+//!
+//! One test alone in its binary, since the allocator counts for the whole process.
+
+use std::alloc::System;
+use std::fs;
+use std::path::PathBuf;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use synchub_protocol::{ClientFrame, Encoding, codec, entry};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MIB: usize = 1 << 20;
+
+/// Bytes allocated while decoding, freed or not.
+fn allocated(bytes: &[u8]) -> usize {
+    let region = Region::new(ALLOCATOR);
+    drop(codec::decode_client(Encoding::MessagePack, bytes));
+    drop(codec::decode_server(Encoding::MessagePack, bytes));
+    region.change().bytes_allocated
+}
+
+fn sync_with_entries(entries: &[u8]) -> Vec<u8> {
+    let mut message = b"\x84\xa4type\xa4sync\xa2id\x01\xa8batch_id\xd9\x24".to_vec();
+    message.extend_from_slice(b"6f9619ff-8b86-4d01-b42d-00cf4fc964ff\xa7entries");
+    message.extend_from_slice(entries);
+    message
+}
+
+#[test]
+fn what_is_claimed_is_not_allocated() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/frames");
+    let mut bombs = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        bombs += usize::from(path.to_string_lossy().contains("bomb"));
+        let used = allocated(&bytes);
+        assert!(used < MIB, "{} bytes of {path:?} made it allocate {used}", bytes.len());
+    }
+    assert!(bombs >= 10, "only {bombs} bombs were tried");
+
+    // 5 KB of array headers that claim a million elements each, in every place where arrays go.
+    let headers = b"\xdd\x00\x0f\x42\x40".repeat(1000);
+    for prefix in [&b"\x91"[..], b"\x91\x81\xa4data", b"\x91\x81\xa4data\x81\xa1a", b""] {
+        let used = allocated(&sync_with_entries(&[prefix, &headers].concat()));
+        assert!(used < MIB, "array headers made it allocate {used}");
+    }
+
+    // One-byte entries: hundreds of bytes each once decoded, were all of them kept.
+    let mut entries = vec![0xdd, 0, 0x10, 0, 0];
+    entries.resize(5 + MIB, 0xc0);
+    let message = sync_with_entries(&entries);
+    let used = allocated(&message);
+    assert!(used < 16 * MIB, "a million empty entries made it allocate {used}");
+    let Ok(ClientFrame::Sync(sync)) = codec::decode_client(Encoding::MessagePack, &message) else {
+        panic!("a batch decodes, whatever its entries are");
+    };
+    assert_eq!(sync.entries.len(), entry::MAX_ENTRIES + 1);
+}
