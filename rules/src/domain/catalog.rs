@@ -75,6 +75,16 @@ impl Catalog {
         self.view(self.tenants.get(tenant)).into_values()
     }
 
+    /// Every definition, with the tenant that it is for; none: for all.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<&str>, &Arc<Definition>)> {
+        let shared = self.shared.values().map(|definition| (None, definition));
+        let own = self
+            .tenants
+            .iter()
+            .flat_map(|(tenant, table)| table.values().map(|definition| (Some(tenant.as_str()), definition)));
+        shared.chain(own)
+    }
+
     /// The names of the tenant's domains, in order.
     pub fn names(&self, tenant: &str) -> impl Iterator<Item = &str> {
         self.view(self.tenants.get(tenant)).into_keys()
