@@ -4,3 +4,4 @@ mod session;
 mod store;
 mod support;
 mod tidy;
+mod visibility;
