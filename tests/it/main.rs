@@ -1,5 +1,6 @@
 //! The hub's integration tests, in one binary.
 
+mod engine;
 mod session;
 mod store;
 mod support;

@@ -46,6 +46,11 @@ impl Publisher {
         Self { tenant_name: tenant.to_owned(), tenant: registered.tenant, author }
     }
 
+    /// The tenant's number.
+    pub(crate) fn tenant(&self) -> i64 {
+        self.tenant
+    }
+
     /// The number of a unit.
     pub(crate) async fn unit(&self, hub: &Hub, name: &str) -> PartyNo {
         hub.store().party(self.tenant, PartyKind::Unit, name.to_owned()).await.unwrap()

@@ -1,0 +1,3 @@
+//! The engine over sockets: what becomes of entries, once and for all, alone and in groups.
+
+mod groups;
