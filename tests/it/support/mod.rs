@@ -1,13 +1,11 @@
 //! What the tests drive a hub with: a hub in this process on a free port, and a peer that speaks raw
 //! frames, so that nothing of our own client hides what the hub says.
 
-mod copy;
 mod gate;
 mod hub;
 mod peer;
 mod publisher;
 
-pub(crate) use copy::Copy;
 pub(crate) use gate::Gate;
 pub(crate) use hub::{Hub, HubBuilder, NOW_US};
 pub(crate) use peer::{Hello, Peer};

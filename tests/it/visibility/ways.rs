@@ -6,9 +6,10 @@
 use synchub::config::Settings;
 use uuid::Uuid;
 
+use super::copy::Copy;
 use super::table::{Act, Case, LOOKERS, Looker, cases};
 use super::world::{Hands, Watcher, hub};
-use crate::support::{Copy, Hub};
+use crate::support::Hub;
 
 /// The table with each case's record, on a hub, at the moment when the lookers come in.
 struct World {

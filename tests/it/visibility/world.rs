@@ -6,8 +6,9 @@ use synchub::config::Settings;
 use synchub_rules::group::Belonging;
 use uuid::Uuid;
 
+use super::copy::Copy;
 use super::table::{Act, Case, Hand, Looker};
-use crate::support::{Copy, Hello, Hub, Peer, Publisher};
+use crate::support::{Hello, Hub, Peer, Publisher};
 
 /// A definition that has nothing but a visibility.
 fn definition(name: &str, visibility: &str) -> String {
