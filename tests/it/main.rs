@@ -1,5 +1,6 @@
 //! The hub's integration tests, in one binary.
 
+mod domains;
 mod engine;
 mod session;
 mod store;

@@ -11,7 +11,7 @@ use super::table::{Act, Case, Hand, Looker};
 use crate::support::{Hello, Hub, Peer, Publisher};
 
 /// A definition that has nothing but a visibility.
-fn definition(name: &str, visibility: &str) -> String {
+pub(super) fn definition(name: &str, visibility: &str) -> String {
     format!(
         "name = \"{name}\"\nstrategy = \"most_recent_wins\"\nvisibility = \"{visibility}\"\n\
          [fields.state]\ntype = \"string\"\n"
