@@ -23,7 +23,11 @@ impl Catalog {
             definitions.iter().map(|(_, definition)| definition.name().to_owned()).collect();
         let names: Vec<_> = names.into_iter().collect();
         let numbers = store.domains(names.clone()).await?;
-        let numbers: HashMap<String, DomainNo> = names.into_iter().zip(numbers).collect();
+        Ok(Self::numbered(definitions, &names.into_iter().zip(numbers).collect()))
+    }
+
+    /// The definitions under these numbers; each name has one.
+    pub(crate) fn numbered(definitions: &domain::Catalog, numbers: &HashMap<String, DomainNo>) -> Self {
         let mut catalog = Self::default();
         for (tenant, definition) in definitions.iter() {
             let name = definition.name();
@@ -35,7 +39,7 @@ impl Catalog {
             };
             of.insert(name.to_owned(), Arc::new(domain));
         }
-        Ok(catalog)
+        catalog
     }
 
     /// The domain of this name, the tenant's own first.

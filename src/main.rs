@@ -6,5 +6,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The variable FAILPOINTS says where a test wants the hub to stop or to lie.
+    #[cfg(feature = "fail-points")]
+    let _scenario = fail::FailScenario::setup();
     synchub::cli::main()
 }

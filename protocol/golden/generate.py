@@ -4,7 +4,7 @@
     python generate.py --check   fails if they differ from what it would write
 
 It needs `msgpack` from PyPI and shares no code with the Rust crates, so that neither can be wrong alone.
-The cases stand in `good.py` and `bad.py`, what the index says in `README.md`.
+The cases stand in `good.py`, `variants.py` and `bad.py`, what the index says in `README.md`.
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 
 import bad
 import good
+import variants
 
 HERE = pathlib.Path(__file__).parent
 
@@ -20,7 +21,7 @@ HERE = pathlib.Path(__file__).parent
 def files():
     """The bytes of each file, by its path from here."""
     made, index = {}, {"good": [], "bad": []}
-    for kind, cases in (("good", good.cases()), ("bad", bad.cases())):
+    for kind, cases in (("good", [*good.cases(), *variants.cases()]), ("bad", bad.cases())):
         for case in cases:
             encodings = {"json": case.pop("json", None), "msgpack": case.pop("msgpack", None)}
             for encoding, content in encodings.items():

@@ -4,5 +4,8 @@
 
 #![expect(unreachable_pub, reason = "nothing outside can reach into a test binary")]
 
+mod conflict;
+mod filter;
 mod plan;
+mod route;
 mod support;

@@ -33,7 +33,8 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<(String, std::path::PathBuf)>> {
     for entry in listed {
         let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_definition = entry.path().is_dir() || name.ends_with(".toml");
+        let is_definition =
+            entry.path().is_dir() || entry.path().extension().is_some_and(|extension| extension == "toml");
         if !name.starts_with('.') && is_definition {
             entries.push((name, entry.path()));
         }

@@ -26,7 +26,7 @@ use crate::http;
 use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
-use crate::registry::{Command, Devices};
+use crate::registry::{Command, Devices, Mailbox};
 use crate::session::{CursorKey, Deps};
 use crate::sync::Engine;
 use crate::tasks::Tasks;
@@ -99,6 +99,7 @@ impl Node {
             engine,
             catalog,
             verifier,
+            tasks: tasks.clone(),
             settings,
             clock,
             entropy,
@@ -131,8 +132,8 @@ impl Node {
     pub async fn stop(&self) {
         self.tasks.stopping().cancel();
         self.drain().await;
-        self.deps.engine.close();
         self.tasks.finishing().cancel();
+        self.deps.engine.close();
         let finish = self.deps.settings.drain.finish();
         if tokio::time::timeout(finish, self.tasks.join()).await.is_err() {
             tracing::warn!("some connections did not end in time; closing the store under them");
@@ -155,19 +156,30 @@ impl Node {
             );
         }
         for mailbox in &mailboxes {
-            let reconnect_after_ms = self.deps.entropy.below(drain.reconnect_ms + 1);
-            mailbox.command(Command::GoAway { reconnect_after_ms });
+            self.tell_to_go(mailbox);
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
         }
-        let gone = async {
-            while !self.deps.devices.mailboxes().is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(drain.finish(), gone).await.is_err() {
+        if tokio::time::timeout(drain.finish(), self.see_off()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
+    }
+
+    /// Waits until no session is left; one that joined late is told too.
+    async fn see_off(&self) {
+        loop {
+            let mailboxes = self.deps.devices.mailboxes();
+            if mailboxes.is_empty() {
+                return;
+            }
+            mailboxes.iter().for_each(|mailbox| self.tell_to_go(mailbox));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn tell_to_go(&self, mailbox: &Mailbox) {
+        let reconnect_after_ms = self.deps.entropy.below(self.deps.settings.drain.reconnect_ms + 1);
+        mailbox.command(Command::GoAway { reconnect_after_ms });
     }
 }

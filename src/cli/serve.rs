@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use synchub_rules::domain::Catalog;
+
 use super::args::ServeArgs;
 use super::outcome::Failure;
 use super::{Surroundings, calls, load_settings};
@@ -14,6 +16,8 @@ use crate::observe::start_logging;
 
 /// How long the token of `--dev` is good, in seconds. A day: as long as somebody tries things out.
 const DEV_TOKEN_SECS: u64 = 24 * 60 * 60;
+/// The tenant and the user of that token.
+const DEMO: &str = "demo";
 
 pub(super) fn run(args: ServeArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
     let flags = args.listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
@@ -62,7 +66,7 @@ pub(super) fn with_key(
 
 /// What `--dev` prints: where the hub is, a token alone on its line, and a line to try.
 pub(super) fn greeting(settings: &Settings, now_us: i64) -> Result<String, Failure> {
-    let mut grant = Grant::new("demo", "demo", Role::Device);
+    let mut grant = Grant::new(DEMO, DEMO, Role::Device);
     grant.ttl_secs = DEV_TOKEN_SECS;
     let signer = Signer::new(&settings.auth).map_err(|error| Failure::usage(&error))?;
     let token = signer.sign(&grant, now_us).map_err(anyhow::Error::msg)?;
@@ -83,9 +87,11 @@ pub(super) fn greeting(settings: &Settings, now_us: i64) -> Result<String, Failu
 }
 
 fn line_to_try(address: SocketAddr, token: &str) -> String {
+    let catalog = Catalog::builtin();
+    let domain = catalog.names(DEMO).last().unwrap_or_default();
     let hello = serde_json::json!({
         "type": "hello", "id": 1, "token": token,
-        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": [{"domain": "ticket"}],
+        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": [{"domain": domain}],
     });
     format!(
         "node -e 'const s = new WebSocket(\"ws://{address}/ws\", \"synchub.v1.json\"); \

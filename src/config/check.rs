@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use synchub_protocol::entry::MAX_ENTRIES;
+
 use super::settings::Settings;
 
 /// A value that no hub can run with.
@@ -77,7 +79,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("auth.leeway_secs", settings.auth.leeway_secs, 0..=300),
         ("limits.max_frame_bytes", limits.max_frame_bytes as u64, 16 * 1024..=256 * MIB),
         ("limits.max_entry_bytes", limits.max_entry_bytes as u64, 1024..=64 * MIB),
-        ("limits.max_batch_entries", limits.max_batch_entries as u64, 1..=100_000),
+        ("limits.max_batch_entries", limits.max_batch_entries as u64, 1..=MAX_ENTRIES as u64),
         ("limits.max_in_flight", limits.max_in_flight as u64, 1..=1000),
         ("limits.recommended_batch", limits.recommended_batch as u64, 1..=100_000),
         ("limits.max_connections", limits.max_connections as u64, 1..=10_000_000),

@@ -11,11 +11,14 @@ use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::tasks::Tasks;
 
 /// How many connections the kernel keeps until they are accepted: a reconnect storm fits.
 const BACKLOG: i32 = 4096;
+/// How many connections beyond the limit are answered that the node is full.
+const SPARE: usize = 256;
 /// How long a request's head may take; what is slower is not a client.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no more file descriptors.
@@ -33,16 +36,18 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Accepts until told to stop; connections that are open live on.
 pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Tasks) {
-    let permits = Arc::new(Semaphore::new(most));
+    let places = Places { free: Arc::new(Semaphore::new(most)), spare: Arc::new(Semaphore::new(SPARE)) };
     loop {
         let accepted = tokio::select! {
             biased;
             () = tasks.stopping().cancelled() => return,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                tasks.spawn(connection(stream, router.clone(), permit));
+            Ok(stream) => {
+                if let Some(place) = places.take() {
+                    tasks.spawn(connection(stream, router.clone(), place, tasks.stopping().clone()));
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -52,21 +57,40 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Ta
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+async fn accept(listener: &TcpListener) -> std::io::Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, Arc::clone(permits).try_acquire_owned().ok()))
+    Ok(stream)
 }
 
-/// Serves one connection. The permit is kept as long as the connection, upgraded or not.
-async fn connection(stream: TcpStream, router: Router, permit: Option<OwnedSemaphorePermit>) {
-    let Some(permit) = permit else { return };
-    let permit = Arc::new(permit);
+/// Room for connections, and a little more for those that are told that there is none.
+struct Places {
+    free: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+}
+
+/// A connection's place; it is kept as long as the connection, upgraded or not.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Whether the node is full, and the connection may only be turned away.
+    pub(super) spare: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn take(&self) -> Option<Arc<Place>> {
+        let take = |from: &Arc<Semaphore>, spare| {
+            let permit = Arc::clone(from).try_acquire_owned().ok()?;
+            Some(Arc::new(Place { spare, _permit: permit }))
+        };
+        take(&self.free, false).or_else(|| take(&self.spare, true))
+    }
+}
+
+/// Serves one connection. When the node stops, a connection that only waits for requests ends.
+async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, stopping: CancellationToken) {
     let service = tower::service_fn(move |mut request: axum::extract::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&permit));
+        request.extensions_mut().insert(Arc::clone(&place));
         tower::ServiceExt::oneshot(router.clone(), request.map(axum::body::Body::new))
     });
     let serving = http1::Builder::new()
@@ -74,7 +98,15 @@ async fn connection(stream: TcpStream, router: Router, permit: Option<OwnedSemap
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
-    if let Err(error) = serving.await {
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection ended");
     }
 }

@@ -16,10 +16,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use synchub_protocol::Encoding;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::State;
+use super::accept::Place;
 use crate::session::{self, Upgraded};
 
 /// Why an upgrade was refused.
@@ -56,12 +56,13 @@ pub(super) async fn handler(Shared(state): Shared<State>, mut request: Request) 
         Err(error) => return error.into_response(),
     };
     let token = bearer(request.headers());
-    let permit = request.extensions().get::<Arc<OwnedSemaphorePermit>>().cloned();
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
-        start(state, upgrade, encoding, token).await;
-        drop(permit);
+        let spare = place.as_ref().is_some_and(|place| place.spare);
+        start(state, upgrade, (encoding, token), spare).await;
+        drop(place);
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
@@ -74,7 +75,7 @@ pub(super) async fn handler(Shared(state): Shared<State>, mut request: Request) 
     response
 }
 
-async fn start(state: State, upgrade: OnUpgrade, encoding: Encoding, token: Option<String>) {
+async fn start(state: State, upgrade: OnUpgrade, (encoding, token): (Encoding, Option<String>), spare: bool) {
     let Ok(upgraded) = upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
@@ -82,10 +83,12 @@ async fn start(state: State, upgrade: OnUpgrade, encoding: Encoding, token: Opti
     };
     let (io, read_ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let upgraded = Upgraded { io, read_ahead, encoding, token };
-    state.deps.metrics.sockets.inc();
-    let sockets = state.deps.metrics.sockets.clone();
-    session::serve(state.deps, upgraded).await;
-    sockets.dec();
+    let _counted = state.deps.metrics.socket();
+    if spare {
+        session::turn_away(&state.deps, upgraded).await;
+    } else {
+        session::serve(state.deps, upgraded).await;
+    }
 }
 
 /// The key to answer with, the encoding, and whether a subprotocol named it.

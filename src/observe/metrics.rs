@@ -31,8 +31,6 @@ pub enum CatchUpCause {
     SlowReader,
     /// Rows were missing between its place and the feed.
     Gap,
-    /// It asked for what was held back (C9).
-    Requested,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -83,10 +81,6 @@ pub struct Handles {
     pub tail_hits: Counter,
     /// Pages of the log that had to be read from the store.
     pub tail_misses: Counter,
-    /// Rows committed that the feed has not passed on yet, over all tenants.
-    pub feed_lag_rows: Gauge,
-    /// Bytes that wait in the data lanes of all sessions.
-    pub queued_bytes: Gauge,
 }
 
 impl Metrics {
@@ -98,11 +92,13 @@ impl Metrics {
     }
 
     /// Counts a session with this encoding until the guard is dropped.
-    #[must_use = "the session counts only as long as the guard lives"]
-    pub fn session(&self, encoding: Encoding) -> SessionCount {
-        let gauge = self.sessions.of(encoding).clone();
-        gauge.inc();
-        SessionCount { gauge }
+    pub fn session(&self, encoding: Encoding) -> Counted {
+        Counted::one(self.sessions.of(encoding))
+    }
+
+    /// Counts a socket until the guard is dropped.
+    pub fn socket(&self) -> Counted {
+        Counted::one(&self.sockets)
     }
 
     /// Counts a group that was committed in `us` microseconds.
@@ -138,13 +134,21 @@ impl Deref for Metrics {
     }
 }
 
-/// One session in the count of sessions.
+/// One in a count, until it is dropped.
 #[derive(Debug)]
-pub struct SessionCount {
+#[must_use = "it counts only as long as the guard lives"]
+pub struct Counted {
     gauge: Gauge,
 }
 
-impl Drop for SessionCount {
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.gauge.dec();
     }
@@ -180,12 +184,11 @@ const CLOSE_REASONS: [CloseReason; 14] = [
     CloseReason::RateLimitIgnored,
 ];
 
-const CATCH_UP_CAUSES: [(CatchUpCause, &str); 5] = [
+const CATCH_UP_CAUSES: [(CatchUpCause, &str); 4] = [
     (CatchUpCause::Hello, "hello"),
     (CatchUpCause::Subscribe, "subscribe"),
     (CatchUpCause::SlowReader, "slow_reader"),
     (CatchUpCause::Gap, "gap"),
-    (CatchUpCause::Requested, "requested"),
 ];
 
 fn register(r: &mut Registry) -> Handles {
@@ -210,8 +213,6 @@ fn register(r: &mut Registry) -> Handles {
         log_rows_read: counter(r, "log_rows_read", "Rows of the log read from the store"),
         tail_hits: counter(r, "tail_hits", "Pages of the log found in memory"),
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
-        feed_lag_rows: gauge(r, "feed_lag_rows", "Rows committed and not yet passed on"),
-        queued_bytes: bytes_gauge(r, "queued", "Bytes that wait in data lanes"),
     }
 }
 
@@ -230,12 +231,6 @@ fn bytes_counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
 fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge: Gauge = Gauge::default();
     registry.register(name, help, gauge.clone());
-    gauge
-}
-
-fn bytes_gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
-    let gauge: Gauge = Gauge::default();
-    registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
     gauge
 }
 
@@ -272,7 +267,6 @@ mod tests {
         metrics.entries.of(Status::Merged).inc_by(3);
         metrics.closes.of(CloseReason::Replaced).inc();
         metrics.catch_ups.of(CatchUpCause::SlowReader).inc();
-        metrics.queued_bytes.set(12);
         metrics.commit_group_batches.observe(5.0);
         metrics.commit_seconds.observe(0.003);
         for (series, expected) in [
@@ -282,7 +276,6 @@ mod tests {
             ("synchub_entries_total{status=\"created\"}", 0.0),
             ("synchub_closes_total{reason=\"replaced\"}", 1.0),
             ("synchub_catch_ups_total{cause=\"slow_reader\"}", 1.0),
-            ("synchub_queued_bytes", 12.0),
             ("synchub_commit_group_batches_bucket{le=\"4.0\"}", 0.0),
             ("synchub_commit_group_batches_bucket{le=\"8.0\"}", 1.0),
             ("synchub_commit_group_batches_bucket{le=\"128.0\"}", 1.0),

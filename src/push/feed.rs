@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use synchub_rules::record::{Head, Sight, TenantNo};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::tail::{Tail, TailPage};
@@ -26,7 +27,7 @@ pub struct Feeds {
 
 #[derive(Debug)]
 struct Shared {
-    open: tokio::sync::Mutex<HashMap<TenantNo, Arc<Feed>>>,
+    open: Mutex<HashMap<TenantNo, Arc<OnceCell<Arc<Feed>>>>>,
     store: Arc<dyn Store>,
     bus: Arc<dyn Bus>,
     tail_bytes: usize,
@@ -43,18 +44,25 @@ impl Feeds {
         metrics: Metrics,
         tasks: Tasks,
     ) -> Self {
-        let open = tokio::sync::Mutex::default();
+        let open = Mutex::default();
         Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tasks }) }
     }
 
     /// The feed of a tenant, started if this is its first session here.
     pub async fn open(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
+        let slot = self.slot(tenant);
+        slot.get_or_try_init(|| self.start(tenant)).await.map(Arc::clone)
+    }
+
+    /// The tenant's place in the list; feeds that nobody uses any more are ended on the way.
+    fn slot(&self, tenant: TenantNo) -> Arc<OnceCell<Arc<Feed>>> {
+        let mut open = self.shared.open.lock();
+        open.retain(|other, slot| *other == tenant || !is_unused(slot));
+        Arc::clone(open.entry(tenant).or_default())
+    }
+
+    async fn start(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
         let shared = &self.shared;
-        let mut open = shared.open.lock().await;
-        if let Some(feed) = open.get(&tenant) {
-            return Ok(Arc::clone(feed));
-        }
-        open.retain(|_, feed| !feed.end_if_unused());
         let reader = shared.bus.subscribe(tenant).await;
         let place = shared.store.place(tenant).await?;
         let feed = Arc::new(Feed {
@@ -63,10 +71,14 @@ impl Feeds {
             stop: shared.tasks.finishing().child_token(),
             metrics: shared.metrics.clone(),
         });
-        open.insert(tenant, Arc::clone(&feed));
         shared.tasks.spawn(Arc::clone(&feed).run(reader, shared.tasks.failed().clone()));
         Ok(feed)
     }
+}
+
+/// Whether nobody waits for the feed in a slot or holds it; then it ends.
+fn is_unused(slot: &Arc<OnceCell<Arc<Feed>>>) -> bool {
+    Arc::strong_count(slot) == 1 && slot.get().is_none_or(Feed::end_if_unused)
 }
 
 /// One tenant's feed.
@@ -152,10 +164,11 @@ impl Feed {
         self.state.lock().index.join(subscriber);
     }
 
-    /// Rows after a place from memory; none if the tail begins later.
-    pub fn page(&self, sight: &Sight, after: u64) -> Option<TailPage> {
+    /// A page of rows after a place from memory, of at most so many rows and bytes; none if the tail
+    /// begins later.
+    pub fn page(&self, sight: &Sight, after: u64, most: (usize, usize)) -> Option<TailPage> {
         let state = self.state.lock();
-        let page = state.tail.page(sight, after, state.head);
+        let page = state.tail.page(sight, after, most, state.head);
         drop(state);
         match &page {
             Some(_) => self.metrics.tail_hits.inc(),

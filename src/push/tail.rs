@@ -5,17 +5,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use synchub_rules::record::{Head, Scope, Sight};
+use synchub_rules::record::{Head, RecordNo, Scope, Sight};
 
 use crate::registry::Outgoing;
 
-/// Rows that somebody may see, from the tail. It is bounded by the tail's size, and its rows are shared.
+/// Rows that somebody may see, from the tail.
 #[derive(Debug)]
 pub struct TailPage {
-    /// Everything up to here, the head, is in the page.
+    /// Everything up to here is in the page.
     pub end: Head,
+    /// Whether the end is the log's head.
+    pub at_head: bool,
     /// The rows, in order.
     pub rows: Vec<Arc<Outgoing>>,
+    /// The newest row of each of their records, in the page or after it.
+    pub newest: HashMap<RecordNo, Arc<Outgoing>>,
 }
 
 /// The tail.
@@ -60,8 +64,15 @@ impl Tail {
         }
     }
 
-    /// The rows that may be seen after a place, up to `head`; none if the tail begins later.
-    pub(crate) fn page(&self, sight: &Sight, after: u64, head: Head) -> Option<TailPage> {
+    /// A page of the rows that may be seen after a place; none if the tail begins later. `most`: rows and
+    /// bytes; the first row comes whatever its size.
+    pub(crate) fn page(
+        &self,
+        sight: &Sight,
+        after: u64,
+        most: (usize, usize),
+        head: Head,
+    ) -> Option<TailPage> {
         if after < self.start {
             return None;
         }
@@ -73,11 +84,27 @@ impl Tail {
             }
         };
         rows.sort_unstable_by_key(|outgoing| outgoing.row.seq);
-        Some(TailPage { end: head, rows })
+        let newest = rows.iter().map(|outgoing| (outgoing.row.record, Arc::clone(outgoing))).collect();
+        let fitting = fitting(&rows, most);
+        let at_head = fitting == rows.len();
+        rows.truncate(fitting);
+        let last = rows.last().filter(|_| !at_head);
+        let end = last.map_or(head, |last| Head { seq: last.row.seq, time_us: last.row.time_us });
+        Some(TailPage { end, at_head, rows, newest })
     }
 }
 
 fn rows_after(rows: &VecDeque<Arc<Outgoing>>, after: u64) -> Vec<Arc<Outgoing>> {
     let from = rows.partition_point(|outgoing| outgoing.row.seq <= after);
     rows.range(from..).cloned().collect()
+}
+
+/// How many of the rows fit into a page, at least one.
+fn fitting(rows: &[Arc<Outgoing>], (most_rows, most_bytes): (usize, usize)) -> usize {
+    let mut bytes = 0;
+    let fitting = rows.iter().take(most_rows).take_while(|outgoing| {
+        bytes += outgoing.weight;
+        bytes <= most_bytes
+    });
+    fitting.count().max(1).min(rows.len())
 }

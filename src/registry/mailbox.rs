@@ -46,25 +46,25 @@ pub struct Mailbox {
 struct State {
     posts: VecDeque<Post>,
     bytes: usize,
-    lost: bool,
+    lost: Option<Lost>,
     command: Option<Command>,
 }
 
 impl Mailbox {
     /// An empty queue of at most `limit` bytes. Until [`Mailbox::open`] it takes nothing.
     pub fn new(limit: usize) -> Self {
-        let state = State { lost: true, ..State::default() };
+        let state = State { lost: Some(Lost::Gap), ..State::default() };
         Self { state: Mutex::new(state), wake: Notify::new(), limit }
     }
 
     /// Queues a row, or forgets everything when it does not fit.
     pub fn offer(&self, outgoing: &Arc<Outgoing>, delivery: Delivery) {
         let mut state = self.state.lock();
-        if state.lost {
+        if state.lost.is_some() {
             return;
         }
         if state.bytes + outgoing.weight > self.limit && !state.posts.is_empty() {
-            state.forget();
+            state.forget(Lost::Full);
         } else {
             state.bytes += outgoing.weight;
             state.posts.push_back(Post { outgoing: Arc::clone(outgoing), delivery });
@@ -76,8 +76,8 @@ impl Mailbox {
     /// Forgets what is queued and makes the session catch up.
     pub fn lose(&self) {
         let mut state = self.state.lock();
-        if !state.lost {
-            state.forget();
+        if state.lost.is_none() {
+            state.forget(Lost::Gap);
             drop(state);
             self.wake.notify_one();
         }
@@ -86,15 +86,15 @@ impl Mailbox {
     /// Empties the queue and takes rows from now on.
     pub fn open(&self) {
         let mut state = self.state.lock();
-        state.forget();
-        state.lost = false;
+        state.forget(Lost::Gap);
+        state.lost = None;
     }
 
     /// Takes the next row; an error means that rows were forgotten.
     pub fn take(&self) -> Result<Option<Post>, Lost> {
         let mut state = self.state.lock();
-        if state.lost {
-            return Err(Lost);
+        if let Some(lost) = state.lost {
+            return Err(lost);
         }
         let post = state.posts.pop_front();
         match &post {
@@ -107,13 +107,13 @@ impl Mailbox {
 
     /// Whether nothing was forgotten since it was opened.
     pub fn is_open(&self) -> bool {
-        !self.state.lock().lost
+        self.state.lock().lost.is_none()
     }
 
     /// Whether nothing is queued and nothing was forgotten.
     pub fn is_drained(&self) -> bool {
         let state = self.state.lock();
-        !state.lost && state.posts.is_empty()
+        state.lost.is_none() && state.posts.is_empty()
     }
 
     /// Tells the session to do something; the first command counts, a close beats a goaway.
@@ -138,14 +138,20 @@ impl Mailbox {
 }
 
 impl State {
-    fn forget(&mut self) {
+    fn forget(&mut self, why: Lost) {
         self.posts = VecDeque::new();
         self.bytes = 0;
-        self.lost = true;
+        self.lost = Some(why);
     }
 }
 
-/// Rows were forgotten: the session has to catch up.
+/// Rows were forgotten: the session has to catch up from its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("rows were forgotten; catch up from the last place")]
-pub struct Lost;
+pub enum Lost {
+    /// The session did not take them in time.
+    #[error("the queue was full")]
+    Full,
+    /// The feed itself missed some.
+    #[error("the feed has a gap")]
+    Gap,
+}

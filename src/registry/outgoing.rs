@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use synchub_protocol::server::{Change, ChangeOperation};
-use synchub_protocol::{Encoding, ServerFrame, Timestamp};
+use synchub_protocol::{Data, Encoding, ServerFrame, Timestamp};
 use synchub_rules::record::{LogRow, RowKind};
 use synchub_rules::route::Delivery;
 
@@ -45,7 +45,7 @@ impl Outgoing {
             operation,
             mobile_id: row.key,
             version: row.version,
-            data: row.after.as_ref().filter(|_| upsert).map(|view| Arc::clone(&view.data)),
+            data: row.after.as_ref().filter(|_| upsert).map(|view| wrong_on_purpose(&view.data)),
             changed: (upsert && row.before.is_some()).then(|| row.old.keys().cloned().collect()),
             priority: row.priority,
             origin: (*row.origin).clone(),
@@ -54,8 +54,18 @@ impl Outgoing {
     }
 }
 
+/// Sends wrong data under a right version when a test asks for it, to prove that the lie is found.
+fn wrong_on_purpose(data: &Arc<Data>) -> Arc<Data> {
+    fail::fail_point!("feed::wrong_data", |_| {
+        let mut wrong = (**data).clone();
+        wrong.insert("lie".to_owned(), true.into());
+        Arc::new(wrong)
+    });
+    Arc::clone(data)
+}
+
 /// About how many bytes a map of fields takes.
-fn weigh(data: &synchub_protocol::Data) -> usize {
+fn weigh(data: &Data) -> usize {
     data.iter().map(|(key, value)| 64 + key.len() + weigh_value(value)).sum()
 }
 

@@ -80,31 +80,19 @@ impl Session {
     /// Begins to read the next page; one from memory is there at once.
     pub(super) fn read_page(&mut self) {
         let deps = Arc::clone(&self.deps);
-        let reading = match self.progress.next_page() {
-            Some(next) => {
-                let query = SnapshotQuery {
-                    tenant: self.tenant,
-                    domain: next.domain,
-                    sight: self.audience.sight.clone(),
-                    after: next.after,
-                    limit: deps.settings.catch_up.page_rows,
-                    bytes: deps.settings.catch_up.page_bytes,
-                };
-                read_snapshot(deps, next, query).boxed()
+        let (limit, bytes) = (deps.settings.catch_up.page_rows, deps.settings.catch_up.page_bytes);
+        let (tenant, sight) = (self.tenant, self.audience.sight.clone());
+        let reading = if let Some(next) = self.progress.next_page() {
+            let NextPage { domain, after, .. } = next;
+            read_snapshot(deps, next, SnapshotQuery { tenant, domain, sight, after, limit, bytes }).boxed()
+        } else {
+            self.mailbox.open();
+            let after = self.progress.at().seq;
+            if let Some(page) = self.feed.page(&sight, after, (limit, bytes)) {
+                return self.on_tail_page(&page);
             }
-            None => {
-                self.mailbox.open();
-                let after = self.progress.at().seq;
-                if let Some(page) = self.feed.page(&self.audience.sight, after) {
-                    return self.on_tail_page(&page);
-                }
-                let limit = deps.settings.catch_up.page_rows;
-                let bytes = deps.settings.catch_up.page_bytes;
-                let sight = self.audience.sight.clone();
-                let query = LogQuery { tenant: self.tenant, sight, after, limit, bytes };
-                let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
-                read_log(deps, query, view).boxed()
-            }
+            let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
+            read_log(deps, LogQuery { tenant, sight, after, limit, bytes }, view).boxed()
         };
         self.mode = Mode::CatchUp(CatchUp { reading: Some(reading) });
     }
@@ -162,7 +150,7 @@ impl Session {
         for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
             self.outbox.push_data(outgoing.frame(delivery, self.socket.encoding()));
         }
-        self.finish_page(page.end, true);
+        self.finish_page(page.end, page.at_head);
     }
 
     /// Says how far the page reaches; live from here if that is the head and nothing was forgotten since.
@@ -191,15 +179,17 @@ struct View {
 }
 
 async fn read_snapshot(deps: Arc<Deps>, next: NextPage, query: SnapshotQuery) -> Page {
-    let _permit = deps.permits.acquire().await;
-    match deps.store.snapshot_page(query).await {
+    let permit = deps.permits.acquire().await;
+    let read = deps.store.snapshot_page(query).await;
+    drop(permit);
+    match read {
         Ok(page) => Page::Snapshot(next, page),
         Err(error) => failed(&error).await,
     }
 }
 
 async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
-    let _permit = deps.permits.acquire().await;
+    let permit = deps.permits.acquire().await;
     let (tenant, after) = (query.tenant, query.after);
     let read = async {
         let page = deps.store.log_page(query).await?;
@@ -208,7 +198,9 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
         let at_head = page.end.seq >= page.place.head.seq;
         Ok(Replay { changes, end: page.end, at_head, expired: after < page.place.horizon })
     };
-    match read.await {
+    let read = read.await;
+    drop(permit);
+    match read {
         Ok(replay) => Page::Replay(replay),
         Err(error) => failed::<StoreError>(&error).await,
     }
@@ -237,14 +229,19 @@ async fn read_changes(
     let histories =
         if wanted.is_empty() { HashMap::new() } else { deps.store.histories(tenant, wanted).await? };
     let deliveries = replay.deliveries(&histories).into_iter();
-    let by_seq: HashMap<u64, &PageRow> = page.rows.iter().map(|row| (row.seq, row)).collect();
-    Ok(deliveries.filter_map(|delivery| change(&delivery, by_seq.get(&delivery.seq)?, view)).collect())
+    // What is sent is what the record's last row made: it says who.
+    let last_rows: HashMap<RecordNo, &PageRow> = page.rows.iter().map(|row| (row.record, row)).collect();
+    Ok(deliveries
+        .filter_map(|delivery| change(&delivery, last_rows.get(&delivery.record.no)?, view))
+        .collect())
 }
 
 fn change(delivery: &PageDelivery, row: &PageRow, view: &View) -> Option<Change> {
     let record = &delivery.record;
     let operation = match delivery.delivery {
-        Delivery::Upsert if row.kind == RowKind::Create => ChangeOperation::Create,
+        Delivery::Upsert if row.kind == RowKind::Create && row.version == record.version => {
+            ChangeOperation::Create
+        }
         Delivery::Upsert => ChangeOperation::Update,
         Delivery::Delete => ChangeOperation::Delete,
         Delivery::Remove => ChangeOperation::Remove,
@@ -262,32 +259,30 @@ fn change(delivery: &PageDelivery, row: &PageRow, view: &View) -> Option<Change>
     })
 }
 
-/// For each record of a tail page the last of its rows, at the place of the first, and what it is to the
-/// session: the tail reaches the log's head, so the last row says what holds now (C5).
+/// For each record of a tail page its newest row, at the place of its first, and what it is to the
+/// session: the tail reaches the log's head, so the newest row says what holds now (C5).
 fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<(Arc<Outgoing>, Delivery)> {
-    let mut order: Vec<(usize, bool)> = Vec::new();
+    let mut order: Vec<(&Arc<Outgoing>, bool)> = Vec::new();
     let mut places: HashMap<RecordNo, usize> = HashMap::new();
-    for (index, outgoing) in page.rows.iter().enumerate() {
+    for outgoing in &page.rows {
         let row = &outgoing.row;
         let Some(filters) = audience.domains.get(&row.domain) else { continue };
         let seen = row.before.as_ref().is_some_and(|view| route::is_in_view(view, &audience.sight, filters));
         let place = *places.entry(row.record).or_insert(order.len());
         if place == order.len() {
-            order.push((index, false));
+            order.push((page.newest.get(&row.record).unwrap_or(outgoing), false));
         }
-        order[place] = (index, order[place].1 || seen);
+        order[place].1 |= seen;
     }
-    let deliveries = order.into_iter().filter_map(|(index, seen)| {
-        let outgoing = &page.rows[index];
-        let filters = audience.domains.get(&outgoing.row.domain)?;
-        let after = outgoing.row.after.as_ref();
-        let delivery = match after {
+    let deliveries = order.into_iter().filter_map(|(newest, seen)| {
+        let filters = audience.domains.get(&newest.row.domain)?;
+        let delivery = match &newest.row.after {
             Some(view) if route::is_in_view(view, &audience.sight, filters) => Delivery::Upsert,
             Some(_) if seen => Delivery::Remove,
             None if seen => Delivery::Delete,
             _ => return None,
         };
-        Some((Arc::clone(outgoing), delivery))
+        Some((Arc::clone(newest), delivery))
     });
     deliveries.collect()
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::server::{ErrorFrame, Fresh, FreshReason, Position, Welcome};
-use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, Timestamp};
+use synchub_protocol::server::{ErrorFrame, Position};
+use synchub_protocol::{CloseReason, ErrorCode, ServerFrame};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
@@ -13,17 +13,18 @@ use uuid::Uuid;
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
-use super::handshake::Greeting;
 use super::outbox::Outbox;
-use super::progress::{Known, Progress};
+use super::progress::Progress;
 use super::socket::{Event, Socket};
 use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
-use crate::auth::{Identity, Role};
-use crate::observe::CatchUpCause;
+use crate::auth::Identity;
 use crate::push::{Feed, Membership};
 use crate::registry::{Command, Link, Mailbox, Subscriber};
 use crate::sync::{Answer, SubmitError, sync_result};
+
+/// How long a session that was told to go may take for its last answers.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A batch that waits for its decision.
 #[derive(Debug)]
@@ -71,104 +72,16 @@ pub(super) struct Session {
     pub(super) sent: u64,
     /// The place that the last answer named: a position has to reach it (C7).
     pub(super) owed: u64,
-    leaving: bool,
-    session: u64,
-    epoch: u64,
+    pub(super) leaving: bool,
+    /// The session's number on this node.
+    pub(super) number: u64,
+    pub(super) epoch: u64,
     /// Fields drop in order: the feed is left before the registry.
-    _membership: Membership,
-    _link: Link,
+    pub(super) _membership: Membership,
+    pub(super) _link: Link,
 }
 
 impl Session {
-    /// Takes the device's place and queues `welcome`.
-    pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
-        let Greeting {
-            hello,
-            identity,
-            registered,
-            reach,
-            subscriptions,
-            feed,
-            mailbox,
-            link,
-            session,
-            received_us,
-        } = greeting;
-        let limits = &deps.settings.limits;
-        socket.admit(limits.max_frame_bytes);
-        let sight = reach.sight();
-        let audience = subscriptions.audience(&sight);
-        let install = hello.device.as_ref().and_then(|device| device.install_id);
-        let author = Author {
-            device: registered.device,
-            generation: (identity.role == Role::Device).then_some(registered.generation),
-            install: registered.install,
-            user: registered.user,
-            unit: registered.unit,
-            sight,
-            priority: registered.priority,
-            clock_offset_us: 0,
-            trusted: identity.role != Role::Device,
-            origin: Arc::new(synchub_protocol::server::Origin {
-                user: identity.user.clone(),
-                device: hello.device.as_ref().map(|device| device.id.clone()),
-            }),
-        };
-        let known = known(&deps, &hello.cursor, &registered);
-        // A cursor that comes back was stored: that acknowledges it.
-        let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
-        if acknowledged > 0 && identity.role == Role::Device {
-            deps.acks.note(registered.device, acknowledged);
-        }
-        let place = (registered.tenant, registered.place.epoch, registered.place.head);
-        let (progress, fresh) = Progress::begin(place, known, &subscriptions);
-        let heartbeat = Duration::from_secs(
-            hello.heartbeat_secs.map_or(limits.heartbeat_secs, |asked| asked.clamp(10, 300)),
-        );
-        let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
-        let idle = deps.settings.feed.idle_position_delay();
-        let timers = Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left));
-        let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
-        let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
-        let subscriber =
-            Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
-        let mut this = Self {
-            socket,
-            author,
-            tenant: registered.tenant,
-            has_install: install.is_some(),
-            audience,
-            reach,
-            subscriptions,
-            progress,
-            mode: Mode::CatchUp(CatchUp::default()),
-            _membership: feed.join(Arc::new(subscriber)),
-            feed,
-            mailbox,
-            outbox: Outbox::default(),
-            answers: VecDeque::new(),
-            timers,
-            clock_samples: VecDeque::new(),
-            forbidden: VecDeque::new(),
-            frame_bytes: asked.min(super::catch_up::FRAME_BYTES),
-            named: None,
-            sent: acknowledged,
-            owed: 0,
-            leaving: false,
-            session,
-            epoch: registered.place.epoch,
-            _link: link,
-            identity,
-            deps,
-        };
-        this.sample_clock(hello.client_time, received_us);
-        let frame = this.socket.encoding().encode(&ServerFrame::Welcome(welcome));
-        // The lane is empty: the welcome fits.
-        let _ = this.outbox.push_control(frame);
-        this.deps.metrics.catch_ups.of(CatchUpCause::Hello).inc();
-        this
-    }
-
     /// Gives the socket back, to be closed; the device's place is free from here on.
     pub(super) fn into_socket(self) -> Socket {
         self.socket
@@ -183,23 +96,27 @@ impl Session {
         }
     }
 
-    /// Waits for one thing and handles it:
-    /// - the node commands (goaway, replaced), or the feed offered rows;
-    /// - the peer said something, or the socket has room again;
+    /// Waits for one thing and handles it. What cannot come without end goes first, so that a peer that
+    /// never stops talking starves nothing:
+    /// - a timer that is due;
     /// - the oldest batch in flight was decided;
     /// - a page of a snapshot or of the log was read;
-    /// - a timer.
+    /// - the node commands (goaway, replaced), or the feed offered rows;
+    /// - the peer said something, or the socket has room again.
     async fn step(&mut self) -> Result<(), CloseReason> {
+        if self.timers.due(Instant::now()) != Due::Nothing {
+            return self.on_timer();
+        }
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
         let deadline = self.timers.next();
         tokio::select! {
             biased;
-            () = self.mailbox.woken() => self.on_woken(),
-            event = self.socket.event(wants_to_send) => self.on_event(event),
             (in_flight, decision) = next_decision(&mut self.answers) => self.on_decision(&in_flight, decision),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
-            () = sleep_until(deadline) => self.on_timer(),
+            () = self.mailbox.woken() => self.on_woken(),
+            event = self.socket.event(wants_to_send) => self.on_event(event),
+            () = sleep_until(deadline) => Ok(()),
         }
     }
 
@@ -213,7 +130,11 @@ impl Session {
 
     /// The node stops: what is being decided is answered first.
     fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
+        if self.leaving {
+            return Ok(());
+        }
         self.leaving = true;
+        self.timers.leave(Instant::now() + LEAVE_TIMEOUT);
         let goaway =
             synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
         self.say(&ServerFrame::Goaway(goaway))
@@ -236,6 +157,7 @@ impl Session {
                 self.refuse(None, ErrorCode::TooLarge, message)
             }
             Event::Writable => self.write(),
+            Event::Flushed => Ok(()),
             Event::Ended(reason) => Err(reason),
         }
     }
@@ -372,15 +294,10 @@ impl Session {
     pub(super) fn update_feed(&mut self) {
         self.audience = self.subscriptions.audience(&self.audience.sight);
         self.feed.update(Arc::new(Subscriber {
-            session: self.session,
+            session: self.number,
             audience: Arc::clone(&self.audience),
             mailbox: Arc::clone(&self.mailbox),
         }));
-    }
-
-    /// The history that the session belongs to.
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
     }
 }
 
@@ -397,43 +314,5 @@ async fn next_page(mode: &mut Mode) -> Page {
     match mode {
         Mode::CatchUp(catch_up) => catch_up.next().await,
         Mode::Live => std::future::pending().await,
-    }
-}
-
-/// What the hello's cursor is good for (C3).
-fn known(deps: &Deps, cursor: &Option<String>, registered: &crate::store::Registered) -> Known {
-    let Some(text) = cursor else { return Known::Nothing(FreshReason::New) };
-    let place = &registered.place;
-    match deps.cursors.open(text) {
-        Some(cursor) if cursor.tenant != registered.tenant => Known::Nothing(FreshReason::CursorInvalid),
-        Some(cursor) if cursor.epoch < place.epoch => Known::Nothing(FreshReason::EpochChanged),
-        Some(cursor) if cursor.epoch > place.epoch || cursor.seq > place.head.seq => {
-            Known::Nothing(FreshReason::CursorInvalid)
-        }
-        Some(cursor) if cursor.seq < place.horizon => Known::Nothing(FreshReason::CursorExpired),
-        Some(cursor) => Known::Cursor(cursor),
-        None => Known::Nothing(FreshReason::CursorInvalid),
-    }
-}
-
-fn welcome(
-    deps: &Deps,
-    hello: &synchub_protocol::client::Hello,
-    registered: &crate::store::Registered,
-    fresh: Vec<Fresh>,
-    heartbeat: Duration,
-) -> Welcome {
-    let now_us = deps.clock.now_us();
-    Welcome {
-        id: hello.id,
-        session_id: deps.entropy.uuid_v7(now_us).to_string(),
-        server_time: Timestamp(now_us),
-        epoch: registered.place.epoch,
-        last_client_seq: registered.mark,
-        fresh,
-        compression: None,
-        features: Vec::new(),
-        heartbeat_secs: heartbeat.as_secs(),
-        limits: deps.settings.limits.on_the_wire(),
     }
 }

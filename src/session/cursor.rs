@@ -100,8 +100,8 @@ impl CursorKey {
 mod tests {
     use super::*;
 
-    fn cursor(domains: usize) -> Cursor {
-        let covered = (0..domains).map(|n| (1_000_000 + i64::try_from(n).unwrap(), [n as u8; 6])).collect();
+    fn cursor(domains: u8) -> Cursor {
+        let covered = (0..domains).map(|n| (1_000_000 + i64::from(n), [n; 6])).collect();
         let running = RunningSnapshot::new(1_000_000, [9; 6], (Scope::Party(1 << 40), 1 << 50));
         Cursor {
             tenant: 1 << 40,

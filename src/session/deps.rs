@@ -16,6 +16,7 @@ use crate::push::Feeds;
 use crate::registry::Devices;
 use crate::store::Store;
 use crate::sync::Engine;
+use crate::tasks::Tasks;
 
 /// What every session of a node shares.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Deps {
     pub catalog: Catalog,
     /// Reads tokens.
     pub verifier: Verifier,
+    /// The node's tasks and the stages of its end.
+    pub tasks: Tasks,
     /// The settings.
     pub settings: Settings,
     /// The time.

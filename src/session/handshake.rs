@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::deps::Deps;
 use super::socket::{Event, Socket};
-use super::subscriptions::{Reach, Subscriptions};
+use super::subscriptions::{Reach, Rights, Subscriptions};
 use crate::auth::{Identity, Role};
 use crate::push::Feed;
 use crate::registry::{DeviceKey, Link, Living, Mailbox};
@@ -57,7 +57,12 @@ pub(super) async fn wait(
     token: Option<String>,
 ) -> Result<Box<Greeting>, CloseReason> {
     let limit = deps.settings.limits.hello_timeout();
-    timeout(limit, wait_for_hello(deps, socket, token)).await.unwrap_or(Err(CloseReason::HelloTimeout))
+    let hello = timeout(limit, wait_for_hello(deps, socket, token));
+    tokio::select! {
+        biased;
+        () = deps.tasks.stopping().cancelled() => Err(CloseReason::GoingAway),
+        hello = hello => hello.unwrap_or(Err(CloseReason::HelloTimeout)),
+    }
 }
 
 async fn wait_for_hello(
@@ -68,7 +73,7 @@ async fn wait_for_hello(
     loop {
         let frame = match socket.event(false).await {
             Event::Frame(frame) => frame,
-            Event::Alive | Event::Writable => continue,
+            Event::Alive | Event::Writable | Event::Flushed => continue,
             Event::Oversized(_) => return Err(CloseReason::FrameTooLarge),
             Event::Ended(reason) => return Err(reason),
         };
@@ -117,9 +122,9 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         return Err(CloseReason::Replaced.into());
     }
     // Checked before anything is written, and compiled again when the parties' numbers are known.
-    let places = (identity.tenant.as_str(), &deps.catalog, deps.settings.limits.max_subscriptions);
+    let rights = rights(deps, &identity);
     let compile = |reach: &Reach| {
-        let compiled = Subscriptions::default().with(hello.subscriptions.clone(), reach, places);
+        let compiled = Subscriptions::default().with(hello.subscriptions.clone(), reach, &rights);
         compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
     };
     compile(&Reach::Tenant)?;
@@ -193,6 +198,16 @@ async fn register(
         at_us,
     };
     deps.registrar.register(registration).await.map_err(unavailable)
+}
+
+/// What an identity may subscribe to.
+pub(super) fn rights<'a>(deps: &'a Deps, identity: &'a Identity) -> Rights<'a> {
+    Rights {
+        tenant: &identity.tenant,
+        catalog: &deps.catalog,
+        domains: identity.domains.as_deref().filter(|_| identity.role == Role::Publisher),
+        most: deps.settings.limits.max_subscriptions,
+    }
 }
 
 /// What the session may see (V2).

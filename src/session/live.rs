@@ -6,9 +6,9 @@ use tokio::time::Instant;
 use super::catch_up::CatchUp;
 use super::connected::{Mode, Session};
 use crate::observe::CatchUpCause;
-use crate::registry::Lost;
+use crate::registry::{Lost, Post};
 
-/// How many rows are taken from the mailbox before the socket is given its turn.
+/// How many frames are queued before the socket is given its turn.
 const ROWS_AT_ONCE: usize = 64;
 
 impl Session {
@@ -26,25 +26,35 @@ impl Session {
 
     fn drain(&mut self) {
         for _ in 0..ROWS_AT_ONCE {
-            match self.mailbox.take() {
+            match self.next_post() {
                 Ok(Some(post)) => {
-                    let row = &post.outgoing.row;
-                    // The feed was joined before the last page was read: some rows came with that page.
-                    if row.seq <= self.progress.at().seq {
-                        continue;
-                    }
-                    self.progress.advance(Head { seq: row.seq, time_us: row.time_us });
-                    if self.subscriptions.of(row.domain).is_some() {
-                        self.outbox.push_data(post.outgoing.frame(post.delivery, self.socket.encoding()));
-                    }
+                    let frame = post.outgoing.frame(post.delivery, self.socket.encoding());
+                    self.outbox.push_data(frame);
                 }
                 Ok(None) => break,
-                Err(Lost) => return self.catch_up(CatchUpCause::SlowReader),
+                Err(Lost::Full) => return self.catch_up(CatchUpCause::SlowReader),
+                Err(Lost::Gap) => return self.catch_up(CatchUpCause::Gap),
             }
         }
         if self.outbox.has_data() {
             self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
+    }
+
+    /// The next row that is for the device; rows that it has been sent already are passed over.
+    fn next_post(&mut self) -> Result<Option<Post>, Lost> {
+        while let Some(post) = self.mailbox.take()? {
+            let row = &post.outgoing.row;
+            // The feed was joined before the last page was read: some rows came with that page.
+            if row.seq <= self.progress.at().seq {
+                continue;
+            }
+            self.progress.advance(Head { seq: row.seq, time_us: row.time_us });
+            if self.subscriptions.of(row.domain).is_some() {
+                return Ok(Some(post));
+            }
+        }
+        Ok(None)
     }
 
     /// Moves the place to the feed's head when everything up to it has been taken.

@@ -2,10 +2,11 @@
 //!
 //! [`serve`] tells the story: shake hands, take the device's place in registry and feed, run until a
 //! reason to end, say goodbye. The parts: [`handshake`] waits for a hello that can be accepted,
-//! `connected` is the loop, `on_client` answers what the client sends, `catch_up` and `live` fill the
+//! `begin` makes a session of it, `connected` is the loop, `on_client` answers what the client sends, `catch_up` and `live` fill the
 //! data lane from `progress`, the session's place in the log. Nothing but the session writes to its
 //! socket, and no rule of sync stands here.
 
+mod begin;
 mod catch_up;
 mod connected;
 mod cursor;
@@ -24,10 +25,11 @@ use std::time::Duration;
 
 use synchub_protocol::{CloseReason, Encoding};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 pub use cursor::CursorKey;
 pub use deps::Deps;
-use socket::{Event, Socket};
+use socket::Socket;
 
 /// How long the peer has to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +50,8 @@ pub struct Upgraded {
 /// Serves a connection until it ends.
 pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     let Upgraded { io, read_ahead, encoding, token } = upgraded;
-    let mut socket = Socket::new(io, &read_ahead, encoding).await;
+    let limit = deps.settings.limits.max_frame_bytes;
+    let mut socket = Socket::new(io, &read_ahead, encoding, limit).await;
     drop(read_ahead);
     let reason = match Box::pin(handshake::wait(&deps, &mut socket, token)).await {
         Ok(greeting) => {
@@ -61,16 +64,14 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
         Err(reason) => reason,
     };
     deps.metrics.closes.of(reason).inc();
-    close(socket, reason).await;
+    // A peer that does not read the last word is not waited for longer.
+    let _ = timeout(CLOSE_TIMEOUT, socket.close(reason)).await;
 }
 
-/// Says why, and waits for the peer's own close.
-async fn close(mut socket: Socket, reason: CloseReason) {
-    if reason == CloseReason::PeerClosed || socket.close(reason).is_err() {
-        return;
-    }
-    let goodbye =
-        async { while !matches!(socket.event(false).await, Event::Ended(CloseReason::PeerClosed)) {} };
-    // A peer that does not answer the close is not waited for longer.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+/// Tells a peer that the node is full.
+pub async fn turn_away(deps: &Deps, upgraded: Upgraded) {
+    let limit = deps.settings.limits.max_frame_bytes;
+    let socket = Socket::new(upgraded.io, &upgraded.read_ahead, upgraded.encoding, limit).await;
+    deps.metrics.closes.of(CloseReason::Overloaded).inc();
+    let _ = timeout(CLOSE_TIMEOUT, socket.close(CloseReason::Overloaded)).await;
 }

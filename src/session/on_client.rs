@@ -9,6 +9,7 @@ use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerF
 use tokio::time::Instant;
 
 use super::connected::{InFlight, Mode, Session};
+use super::handshake::rights;
 use super::subscriptions::{SubscriptionError, Subscriptions};
 use crate::auth::Role;
 use crate::observe::CatchUpCause;
@@ -17,7 +18,7 @@ use crate::sync::validate;
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
-const FORBIDDEN_WINDOW: Duration = Duration::from_secs(60);
+const FORBIDDEN_WINDOW: Duration = Duration::from_mins(1);
 /// How many measurements of the device's clock count: the smallest has the least delay in it.
 const CLOCK_SAMPLES: usize = 8;
 
@@ -51,7 +52,14 @@ impl Session {
     fn on_sync(&mut self, sync: Sync) -> Result<(), CloseReason> {
         let (id, batch_id) = (sync.id, sync.batch_id);
         if self.identity.role != Role::Device {
-            return self.forbid(id, "only devices send batches");
+            return self.forbid(Some(id), "only devices send batches");
+        }
+        if self.leaving {
+            return self.refuse(
+                Some(id),
+                ErrorCode::Unavailable,
+                "the hub is stopping; send the batch again later",
+            );
         }
         let most = self.deps.settings.limits.max_in_flight;
         if self.answers.len() >= most {
@@ -72,9 +80,8 @@ impl Session {
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {
-        let most = self.deps.settings.limits.max_subscriptions;
-        let places = (self.identity.tenant.as_str(), &self.deps.catalog, most);
-        match self.subscriptions.with(subscribe.subscriptions, &self.reach, places) {
+        let rights = rights(&self.deps, &self.identity);
+        match self.subscriptions.with(subscribe.subscriptions, &self.reach, &rights) {
             Ok(subscriptions) => {
                 self.resubscribe(subscribe.id, subscriptions);
                 Ok(())
@@ -119,29 +126,27 @@ impl Session {
     /// ignored (C10).
     fn on_ack(&mut self, ack: &Ack) -> Result<(), CloseReason> {
         if self.identity.role != Role::Device {
-            return self.forbid_silently();
+            return self.forbid(None, "only devices acknowledge");
         }
         let Some(cursor) = self.deps.cursors.open(&ack.cursor) else { return Ok(()) };
-        let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch();
+        let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch;
         if own && cursor.seq <= self.sent {
             self.deps.acks.note(self.author.device, cursor.seq);
         }
         Ok(())
     }
 
-    fn forbid(&mut self, id: u64, message: &str) -> Result<(), CloseReason> {
-        self.forbid_silently()?;
-        self.refuse(Some(id), ErrorCode::Forbidden, message)
-    }
-
-    /// Counts a forbidden request; the tenth in a minute closes the socket.
-    fn forbid_silently(&mut self) -> Result<(), CloseReason> {
+    /// Refuses what the role may not do; the tenth time in a minute closes the socket.
+    fn forbid(&mut self, id: Option<u64>, message: &str) -> Result<(), CloseReason> {
         let now = Instant::now();
         self.forbidden.push_back(now);
         while self.forbidden.front().is_some_and(|first| now.duration_since(*first) > FORBIDDEN_WINDOW) {
             self.forbidden.pop_front();
         }
-        if self.forbidden.len() >= FORBIDDEN_MOST { Err(CloseReason::Misbehaved) } else { Ok(()) }
+        if self.forbidden.len() >= FORBIDDEN_MOST {
+            return Err(CloseReason::Misbehaved);
+        }
+        self.refuse(id, ErrorCode::Forbidden, message)
     }
 
     /// Measures the device's clock (T2).

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -22,8 +22,10 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 const READ_BUFFER: usize = 4096;
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// What the peer may send before its hello.
-pub(crate) const BEFORE_HELLO_BYTES: usize = 16 * 1024;
+/// What may be read from a peer before its hello is complete: a token, 64 domains and their filters fit.
+const BEFORE_HELLO_BYTES: u64 = 64 * 1024;
+/// What is read and thrown away after the last word, so that the peer can read it.
+const DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 
 /// What happened on the socket.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) enum Event {
     Frame(Bytes),
     /// A sign of life without a frame.
     Alive,
+    /// Everything that was sent has left, and buffers can be given back.
+    Flushed,
     /// A frame over the limit, but at most twice as large; it was skipped.
     Oversized(usize),
     /// There is room to send.
@@ -42,6 +46,7 @@ pub(crate) enum Event {
 
 /// A WebSocket in one encoding.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the stream")]
 pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
@@ -53,26 +58,31 @@ pub(crate) struct Socket {
     swollen: bool,
     sent_since_ready: usize,
     reads_first: bool,
-    closing: bool,
 }
 
 impl Socket {
     /// Takes over an upgraded connection; `read_ahead` is what was read past the upgrade request.
-    pub(crate) async fn new(io: TcpStream, read_ahead: &[u8], encoding: Encoding) -> Self {
-        let counting = Counting { io, read: read_ahead.len() as u64 };
-        let config = config(BEFORE_HELLO_BYTES);
+    /// Until [`Socket::admit`] only a hello's worth of bytes is read; a frame may have `max_frame_bytes`.
+    pub(crate) async fn new(
+        io: TcpStream,
+        read_ahead: &[u8],
+        encoding: Encoding,
+        max_frame_bytes: usize,
+    ) -> Self {
+        let read = read_ahead.len() as u64;
+        let counting = Counting { io, read, stranger: true };
+        let config = config(2 * max_frame_bytes);
         let stream =
             WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
         Self {
             stream: Some(stream.await),
             encoding,
-            max_frame_bytes: BEFORE_HELLO_BYTES / 2,
+            max_frame_bytes,
             taken: 0,
             unflushed: false,
             swollen: false,
             sent_since_ready: 0,
             reads_first: true,
-            closing: false,
         }
     }
 
@@ -80,10 +90,9 @@ impl Socket {
         self.encoding
     }
 
-    /// Raises the limit once the peer is known.
-    pub(crate) fn admit(&mut self, max_frame_bytes: usize) {
-        self.max_frame_bytes = max_frame_bytes;
-        self.swollen = true;
+    /// Takes what the peer sends from now on: it is known.
+    pub(crate) fn admit(&mut self) {
+        self.stream().get_mut().get_mut().stranger = false;
     }
 
     /// Waits for the next event; `wants_to_send` asks for [`Event::Writable`]. Safe to cancel.
@@ -126,14 +135,28 @@ impl Socket {
         self.put(Message::Ping(Bytes::new()))
     }
 
-    /// Begins the close; the peer's own close ends the socket.
-    pub(crate) fn close(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
-        self.closing = true;
-        let frame = CloseFrame {
-            code: CloseCode::from(reason.code()),
-            reason: Utf8Bytes::from_static(reason.text()),
-        };
-        self.put(Message::Close(Some(frame)))
+    /// Says why and closes; a peer that closed first is only answered. What the peer still sends is read
+    /// and thrown away, since a connection that ends with unread bytes takes the last word back.
+    pub(crate) async fn close(mut self, reason: CloseReason) {
+        if reason != CloseReason::PeerClosed {
+            let code = CloseCode::from(reason.code());
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason.text()) };
+            if self.writable().await.is_err() || self.put(Message::Close(Some(frame))).is_err() {
+                return;
+            }
+        }
+        let flushed = std::future::poll_fn(|context| self.stream().poll_flush(context)).await;
+        let Some(stream) = self.stream.take().filter(|_| flushed.is_ok()) else { return };
+        let mut io = stream.into_inner().io;
+        if io.shutdown().await.is_err() {
+            return;
+        }
+        let (mut scratch, mut discarded) = ([0; 1024], 0);
+        while let Ok(1..) = io.read(&mut scratch).await.inspect(|count| discarded += count) {
+            if discarded > DISCARDED_BYTES {
+                return;
+            }
+        }
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -172,6 +195,9 @@ impl Socket {
             if flushed.is_err() {
                 return Poll::Ready(Event::Ended(CloseReason::PeerClosed));
             }
+            if self.swollen {
+                return Poll::Ready(Event::Flushed);
+            }
         }
         Poll::Pending
     }
@@ -179,6 +205,9 @@ impl Socket {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         let message = match ready!(self.stream().poll_next(context)) {
             Some(Ok(message)) => message,
+            Some(Err(Error::Io(error))) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge));
+            }
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
             Some(Err(Error::Utf8(_) | Error::Protocol(_))) => {
                 return Poll::Ready(Event::Ended(CloseReason::Undecodable));
@@ -206,7 +235,7 @@ impl Socket {
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.
     async fn give_back_buffers(&mut self) {
         let counters_equal = self.stream.as_ref().is_some_and(|stream| stream.get_ref().read == self.taken);
-        if self.unflushed || self.closing || !counters_equal {
+        if self.unflushed || !counters_equal {
             return;
         }
         let Some(stream) = self.stream.take() else { return };
@@ -243,6 +272,8 @@ fn wire_size(payload: usize) -> u64 {
 struct Counting {
     io: TcpStream,
     read: u64,
+    /// Whether the peer has not said hello: then what it may send is limited.
+    stranger: bool,
 }
 
 impl AsyncRead for Counting {
@@ -251,6 +282,9 @@ impl AsyncRead for Counting {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.stranger && self.read > BEFORE_HELLO_BYTES {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         self.read += (buffer.filled().len() - before) as u64;

@@ -15,13 +15,40 @@ use synchub_rules::route::Audience;
 use super::cursor::CoverHash;
 use crate::catalog::Catalog;
 
+/// The most subscriptions of one domain: each row is held against all of them.
+const UNION_MOST: usize = 64;
+
+/// What a session may subscribe to.
+#[derive(Debug)]
+pub(crate) struct Rights<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) catalog: &'a Catalog,
+    /// The domains that the token names; none: all of the tenant.
+    pub(crate) domains: Option<&'a [String]>,
+    /// The most domains of a session.
+    pub(crate) most: usize,
+}
+
+impl Rights<'_> {
+    fn domain(&self, name: &str) -> Result<Arc<Domain>, SubscriptionError> {
+        let domain = self.catalog.lookup(self.tenant, name).filter(|domain| domain.definition.feed());
+        let domain = domain.ok_or_else(|| SubscriptionError::UnknownDomain(name.to_owned()))?;
+        let allowed = self.domains.is_none_or(|domains| domains.iter().any(|allowed| allowed == name));
+        allowed.then_some(domain).ok_or_else(|| SubscriptionError::Forbidden(name.to_owned()))
+    }
+}
+
 /// Why subscriptions were refused; nothing of the request was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubscriptionError {
     #[error("there is no domain `{0}` to subscribe to")]
     UnknownDomain(String),
+    #[error("this token may not see the domain `{0}`")]
+    Forbidden(String),
     #[error("the filter of `{domain}`: {source}")]
     Filter { domain: String, source: FilterError },
+    #[error("a domain may have at most {UNION_MOST} subscriptions; `{0}` has more")]
+    TooManyOfOne(String),
     #[error("a session may subscribe to at most {0} domains")]
     TooMany(usize),
 }
@@ -30,7 +57,8 @@ impl SubscriptionError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownDomain(_) => ErrorCode::UnknownDomain,
-            Self::Filter { .. } | Self::TooMany(_) => ErrorCode::BadRequest,
+            Self::Forbidden(_) => ErrorCode::Forbidden,
+            Self::Filter { .. } | Self::TooMany(_) | Self::TooManyOfOne(_) => ErrorCode::BadRequest,
         }
     }
 }
@@ -98,7 +126,7 @@ impl Subscriptions {
         &self,
         sent: Vec<Subscription>,
         reach: &Reach,
-        (tenant, catalog, most): (&str, &Catalog, usize),
+        rights: &Rights<'_>,
     ) -> Result<Self, SubscriptionError> {
         let mut named: BTreeMap<String, Vec<Subscription>> = BTreeMap::new();
         for subscription in sent {
@@ -106,15 +134,17 @@ impl Subscriptions {
         }
         let mut by_name = self.by_name.clone();
         for (name, sent) in named {
-            let domain = catalog.lookup(tenant, &name).filter(|domain| domain.definition.feed());
-            let domain = domain.ok_or_else(|| SubscriptionError::UnknownDomain(name.clone()))?;
+            let domain = rights.domain(&name)?;
+            if sent.len() > UNION_MOST {
+                return Err(SubscriptionError::TooManyOfOne(name));
+            }
             let filters = Filters::compile(&sent)
                 .map_err(|source| SubscriptionError::Filter { domain: name.clone(), source })?;
             let hash = cover_hash(&domain, &filters, reach);
             by_name.insert(name, Subscribed { domain, filters: Arc::new(filters), sent, hash });
         }
-        if by_name.len() > most {
-            return Err(SubscriptionError::TooMany(most));
+        if by_name.len() > rights.most {
+            return Err(SubscriptionError::TooMany(rights.most));
         }
         Ok(Self { by_name })
     }

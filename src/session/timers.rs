@@ -28,6 +28,7 @@ pub(super) struct Timers {
     positioned: Instant,
     position_due: Option<Instant>,
     token_ends: Instant,
+    leaves: Option<Instant>,
 }
 
 impl Timers {
@@ -45,6 +46,7 @@ impl Timers {
             positioned: now,
             position_due: None,
             token_ends: now + token_left,
+            leaves: None,
         }
     }
 
@@ -69,18 +71,25 @@ impl Timers {
         self.position_due.get_or_insert(now + delay);
     }
 
+    /// The session ends at `at`, whatever is still to be said.
+    pub(super) fn leave(&mut self, at: Instant) {
+        self.leaves = Some(at);
+    }
+
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
         let silence = self.heard + 2 * self.heartbeat;
         let idle = self.positioned + self.idle_position;
         let first = silence.min(self.said + self.heartbeat).min(idle).min(self.token_ends);
-        self.position_due.map_or(first, |due| first.min(due))
+        [self.position_due, self.leaves].into_iter().flatten().fold(first, Instant::min)
     }
 
     /// What is due now.
     pub(super) fn due(&self, now: Instant) -> Due {
         if now >= self.token_ends {
             Due::Close(CloseReason::TokenExpired)
+        } else if self.leaves.is_some_and(|leaves| now >= leaves) {
+            Due::Close(CloseReason::GoingAway)
         } else if now >= self.heard + 2 * self.heartbeat {
             Due::Close(CloseReason::HeartbeatMissed)
         } else if self.position_due.is_some_and(|due| now >= due)
@@ -104,7 +113,7 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         let mut timers =
-            Timers::new(start, Duration::from_secs(25), Duration::from_secs(60), Duration::from_secs(3600));
+            Timers::new(start, Duration::from_secs(25), Duration::from_mins(1), Duration::from_hours(1));
         assert_eq!((timers.due(at(24)), timers.next()), (Due::Nothing, at(25)));
         timers.want_position(at(3), Duration::from_secs(1));
         timers.want_position(at(3), Duration::from_secs(9));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
-use synchub_rules::record::TenantNo;
+use synchub_rules::record::{Head, TenantNo};
 use tokio::sync::{Notify, oneshot};
 
 use super::SubmitError;
@@ -18,6 +18,10 @@ use crate::clock::SharedClock;
 use crate::config::CommitSettings;
 use crate::observe::Metrics;
 use crate::store::{CommitError, Committed, Group, Store};
+
+/// The most entries that wait to be committed on a node, about a second of work. Beyond it a batch stays
+/// with its device.
+const WAITING_ENTRIES: usize = 50_000;
 
 type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
 
@@ -35,6 +39,8 @@ struct State {
     waiting: HashMap<TenantNo, VecDeque<(Submission, Sender)>>,
     /// Tenants with something waiting, each once, in the order of their turns.
     turns: VecDeque<TenantNo>,
+    /// Entries of all that waits.
+    entries: usize,
     closed: bool,
 }
 
@@ -50,12 +56,13 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed {
+        if state.closed || state.entries + submission.entries.len() > WAITING_ENTRIES {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
             return;
         }
+        state.entries += submission.entries.len();
         let waiting = state.waiting.entry(tenant).or_default();
         waiting.push_back((submission, sender));
         if waiting.len() == 1 {
@@ -98,6 +105,7 @@ impl Queue {
             }
             group.extend(waiting.pop_front());
         }
+        state.entries -= group.iter().map(|(submission, _)| submission.entries.len()).sum::<usize>();
         if !waiting.is_empty() {
             state.waiting.insert(tenant, waiting);
             state.turns.push_back(tenant);
@@ -143,10 +151,12 @@ impl Committer {
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {
+                self.metrics.commit_failures.inc();
                 let group = Arc::try_unwrap(group).unwrap_or_else(|shared| (*shared).clone());
                 self.decide_alone(tenant, group).await
             }
             Err(CommitError::Refused(cause)) => {
+                self.metrics.commit_failures.inc();
                 tracing::error!(tenant, cause, "the store refused a batch");
                 vec![Err(SubmitError::Internal)]
             }
@@ -194,21 +204,27 @@ impl Committer {
 }
 
 /// Logs the last change of a group twice when a test asks for it, to prove that the double is found.
-fn write_twice_on_purpose(plan: Plan) -> Plan {
-    fail::fail_point!("engine::write_twice", |_| {
-        let mut plan = plan;
-        let writes = &mut plan.writes;
-        if let Some(mut row) = writes.rows.last().cloned() {
-            let written = writes.records.iter_mut().find(|written| written.record.no == row.record);
-            if let Some(written) = written {
-                (row.prev, row.seq, row.version, row.time_us) =
-                    (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
-                (written.record.seq, written.record.version) = (row.seq, row.version);
-                writes.head = synchub_rules::record::Head { seq: row.seq, time_us: row.time_us };
-                writes.rows.push(row);
-            }
-        }
-        plan
+fn write_twice_on_purpose(mut plan: Plan) -> Plan {
+    let writes = &mut plan.writes;
+    let last = writes.rows.last().filter(|_| writes_twice()).cloned();
+    let written = last.as_ref().and_then(|row| {
+        writes
+            .records
+            .iter_mut()
+            .find(|written| written.record.no == row.record)
+            .map(|written| &mut written.record)
     });
+    if let (Some(mut row), Some(record)) = (last, written) {
+        (row.prev, row.seq, row.version, row.time_us) =
+            (row.seq, row.seq + 1, row.version + 1, row.time_us + 1);
+        (record.seq, record.version, record.time_us) = (row.seq, row.version, row.time_us);
+        writes.head = Head { seq: row.seq, time_us: row.time_us };
+        writes.rows.push(row);
+    }
     plan
+}
+
+fn writes_twice() -> bool {
+    fail::fail_point!("engine::write_twice", |_| true);
+    false
 }

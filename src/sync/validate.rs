@@ -3,9 +3,11 @@
 //! What is wrong with the request refuses it whole; what is wrong inside one entry becomes that entry's
 //! own result. Behind this, nothing is checked again.
 
+use std::sync::Arc;
+
 use synchub_protocol::client::Sync;
-use synchub_protocol::{EntryFault, ErrorCode, RawEntry};
-use synchub_rules::group::{Author, Submission, SubmittedEntry};
+use synchub_protocol::{Entry, EntryFault, ErrorCode, RawEntry};
+use synchub_rules::group::{Author, Domain, Submission, SubmittedEntry};
 use synchub_rules::plan::request_hash;
 
 use crate::catalog::Catalog;
@@ -80,40 +82,41 @@ pub fn batch(
 
 fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings) -> SubmittedEntry {
     let size = raw.size;
-    match raw.entry {
-        Ok(entry) => match catalog.lookup(tenant, &entry.domain) {
-            Some(domain) if size <= limits.max_entry_bytes => {
-                SubmittedEntry::Entry { entry, domain, belonging: None }
-            }
-            domain => {
-                let (code, field, message) = match &domain {
-                    Some(_) => (
-                        ErrorCode::TooLarge,
-                        None,
-                        format!(
-                            "the entry takes {size} bytes, more than {}; send less",
-                            limits.max_entry_bytes
-                        ),
-                    ),
-                    None => (
-                        ErrorCode::UnknownDomain,
-                        Some("domain".to_owned()),
-                        format!("there is no domain `{}`", entry.domain),
-                    ),
-                };
-                let fault = EntryFault {
-                    message,
-                    field,
-                    mobile_id: Some(entry.mobile_id),
-                    partial: serde_json::Value::Null,
-                    domain: Some(entry.domain),
-                };
-                SubmittedEntry::Fault { fault, code, domain: None }
-            }
-        },
+    let entry = match raw.entry {
+        Ok(entry) => entry,
         Err(fault) => {
             let domain = fault.domain.as_deref().and_then(|name| catalog.lookup(tenant, name));
-            SubmittedEntry::Fault { fault, code: ErrorCode::ValidationFailed, domain }
+            return SubmittedEntry::Fault { fault, code: ErrorCode::ValidationFailed, domain };
         }
+    };
+    match catalog.lookup(tenant, &entry.domain) {
+        None => {
+            let message = format!("there is no domain `{}`", entry.domain);
+            refused(entry, ErrorCode::UnknownDomain, Some("domain"), message, None)
+        }
+        Some(domain) if size > limits.max_entry_bytes => {
+            let message =
+                format!("the entry takes {size} bytes, more than {}; send less", limits.max_entry_bytes);
+            refused(entry, ErrorCode::TooLarge, None, message, Some(domain))
+        }
+        Some(domain) => SubmittedEntry::Entry { entry, domain, belonging: None },
     }
+}
+
+/// An entry that is refused as it stands; nothing of its contents is kept.
+fn refused(
+    entry: Entry,
+    code: ErrorCode,
+    field: Option<&str>,
+    message: String,
+    domain: Option<Arc<Domain>>,
+) -> SubmittedEntry {
+    let fault = EntryFault {
+        message,
+        field: field.map(str::to_owned),
+        mobile_id: Some(entry.mobile_id),
+        partial: serde_json::Value::Null,
+        domain: Some(entry.domain),
+    };
+    SubmittedEntry::Fault { fault, code, domain }
 }

@@ -1,4 +1,5 @@
 //! The hub's integration tests, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod domains;
 mod engine;

@@ -1,9 +1,10 @@
 //! One batch: whether it is to be decided at all, its entries in order, and what is remembered of it.
+//!
+//! What an entry does to its record is decided elsewhere; here its ruling is carried out.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use synchub_protocol::server::{EntryError, Resolution, Status};
+use synchub_protocol::server::{EntryError, Status};
 use synchub_protocol::{Data, Entry, EntryFault, ErrorCode, Operation};
 use uuid::Uuid;
 
@@ -11,10 +12,11 @@ use crate::group::{
     BatchAnswer, BatchRow, Belonging, Decision, Domain, Outcome, ReviewKind, StoredBatch, StoredOutcome,
     Submission, SubmittedEntry,
 };
+use crate::plan::answer::{self, answer, is_sinking, mark_status, mobile_id, not_applied, record_key, show};
 use crate::plan::entry::{self, Case, Ruling};
 use crate::plan::overlay::{Overlay, RecordKey, Start};
 use crate::plan::review::{self, Subject};
-use crate::record::{Record, SyncStatus};
+use crate::record::Record;
 
 /// Decides a batch, unless it was decided before or must not be.
 pub(super) fn decide(overlay: &mut Overlay, submission: &Submission) -> Decision {
@@ -202,7 +204,7 @@ impl Batch<'_> {
 
     /// The record that an entry names, if its sender may see it.
     fn visible<'o>(&self, overlay: &'o Overlay, entry: &SubmittedEntry) -> Option<&'o Record> {
-        visible(overlay, self.submission, entry)
+        answer::visible(overlay, self.submission, entry)
     }
 
     fn note_failed_create(&mut self, overlay: &Overlay, entry: &SubmittedEntry, stored: &StoredOutcome) {
@@ -273,84 +275,6 @@ impl Batch<'_> {
         show(overlay, self.submission, &mut outcomes);
         BatchAnswer { outcomes, seq: overlay.writes.head.seq, repeated: false }
     }
-}
-
-/// Adds what the records hold now to the answers that show it, for who may see it (V3).
-fn show(overlay: &Overlay, submission: &Submission, outcomes: &mut [Outcome]) {
-    for (entry, outcome) in submission.entries.iter().zip(outcomes) {
-        if matches!(outcome.stored.status, Status::Conflict | Status::Merged) {
-            let record = visible(overlay, submission, entry).filter(|record| !record.deleted);
-            outcome.server_data = record.map(|record| Arc::clone(&record.data));
-        }
-    }
-}
-
-fn visible<'o>(overlay: &'o Overlay, submission: &Submission, entry: &SubmittedEntry) -> Option<&'o Record> {
-    let record = &overlay.slot(record_key(entry)?)?.record;
-    submission.author.sight.covers(record.scope).then_some(record)
-}
-
-/// Brings a record's status to what the outcome says; a conflict stays until a person has decided.
-fn mark_status(overlay: &mut Overlay, key: RecordKey, stored: &StoredOutcome) {
-    let Some(standing) = overlay.slot(key).map(|slot| slot.record.sync_status) else { return };
-    let next = next_status(standing, stored);
-    if next != standing
-        && let Some(slot) = overlay.touch(key)
-    {
-        slot.record.sync_status = next;
-    }
-}
-
-fn next_status(standing: SyncStatus, stored: &StoredOutcome) -> SyncStatus {
-    let resolution = stored.conflict.as_ref().map(|conflict| conflict.resolution);
-    match stored.status {
-        Status::Conflict if resolution == Some(Resolution::ManualRequired) => SyncStatus::Conflict,
-        _ if standing == SyncStatus::Conflict => SyncStatus::Conflict,
-        Status::Error => SyncStatus::SyncError,
-        Status::Created | Status::Updated | Status::Merged | Status::Conflict => SyncStatus::Synced,
-        Status::Unchanged | Status::Duplicate | Status::ConflictRisk | Status::Unknown => standing,
-    }
-}
-
-/// An answer with the record as it stands, if it may be named.
-fn answer(status: Status, record: Option<&Record>) -> StoredOutcome {
-    StoredOutcome {
-        status,
-        version: record.map(|record| record.version),
-        deleted: record.is_some_and(|record| record.deleted),
-        conflict: None,
-        error: None,
-    }
-}
-
-/// Whether an entry that ends so sinks an atomic batch.
-fn is_sinking(stored: &StoredOutcome) -> bool {
-    let resolution = stored.conflict.as_ref().map(|conflict| conflict.resolution);
-    match stored.status {
-        Status::Error => true,
-        Status::Conflict => !matches!(resolution, Some(Resolution::Client | Resolution::Merged)),
-        _ => false,
-    }
-}
-
-fn not_applied() -> EntryError {
-    let message = "another entry sank the atomic batch; nothing of it was applied".to_owned();
-    EntryError { code: ErrorCode::NotApplied, message, field: None }
-}
-
-fn mobile_id(entry: &SubmittedEntry) -> Option<Uuid> {
-    match entry {
-        SubmittedEntry::Entry { entry, .. } => Some(entry.mobile_id),
-        SubmittedEntry::Fault { fault, .. } => fault.mobile_id,
-    }
-}
-
-fn record_key(entry: &SubmittedEntry) -> Option<RecordKey> {
-    let domain = match entry {
-        SubmittedEntry::Entry { domain, .. } => domain,
-        SubmittedEntry::Fault { domain, .. } => domain.as_ref()?,
-    };
-    Some((domain.no, mobile_id(entry)?))
 }
 
 fn as_sent(entry: &Entry) -> serde_json::Value {

@@ -5,6 +5,7 @@
 //! read; planning a group is the same as planning its batches one by one. Nothing here reads a clock,
 //! a disk or chance.
 
+mod answer;
 mod batch;
 mod delete;
 mod edit;

@@ -6,7 +6,9 @@ use synchub_protocol::{ErrorCode, Priority};
 use synchub_rules::group::ReviewKind;
 use synchub_rules::record::SyncStatus;
 
-use crate::support::{Asked, Hub, create, data, delete, delta, device, edit, fault, publisher};
+use crate::support::{
+    Asked, Hub, answered, batch, create, data, delete, delta, device, edit, fault, publisher,
+};
 
 /// A ticket that device 10 created and device 20 opened.
 fn open_ticket() -> Hub {
@@ -54,6 +56,17 @@ fn e7_what_hangs_on_a_failed_create_says_so() {
         );
         assert_eq!(hub.reviews(ReviewKind::Refused).len(), 5);
     }
+}
+
+#[test]
+fn e7_a_create_that_was_refused_before_counts_too() {
+    let mut hub = Hub::default();
+    let failing = || create("ticket", 1, json!({}));
+    hub.one(batch(&device(10), [failing()]).from(1));
+    let entries = [failing(), delta("ticket", 1, 0, json!({"subject": "t"}))];
+    let answer = answered(hub.one(batch(&device(10), entries).from(1)));
+    assert_eq!(answer.outcomes[0].status(), Status::Duplicate);
+    assert_eq!(answer.outcomes[1].code(), Some(ErrorCode::DependsOnFailed));
 }
 
 #[test]
@@ -248,6 +261,9 @@ fn do8_the_status_follows_the_last_outcome_until_a_conflict_is_open() {
     assert_eq!(status(&hub), SyncStatus::SyncError, "unchanged says nothing new");
     hub.put(&device(10), delta("ticket", 1, 1, json!({"subject": "t"})));
     assert_eq!(status(&hub), SyncStatus::Synced);
+
+    hub.put(&device(20), delta("ticket", 1, 1, json!({"subject": "u"})));
+    assert_eq!(status(&hub), SyncStatus::Synced, "a conflict that a strategy resolved is none any more");
 
     let mut hub = Hub::default();
     hub.put(&device(10), create("manual", 1, json!({"a": 1})));

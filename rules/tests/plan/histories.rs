@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
+use synchub_protocol::Data;
 use synchub_protocol::server::Status;
 use synchub_rules::group::{Author, Submission};
-use synchub_rules::record::RecordNo;
+use synchub_rules::record::{RecordNo, RowKind};
 
 use crate::support::{Asked as _, Batch, Hub, Sent, Store, batch, create, delete, delta, device, edit};
 
@@ -77,7 +78,7 @@ fn plain(store: &Store) -> Store {
     let mut store = store.clone().unnumbered();
     let mut numbers: Vec<RecordNo> = store.records.values().map(|record| record.no).collect();
     numbers.sort_unstable();
-    let place = |no: RecordNo| numbers.iter().position(|known| *known == no).expect("known") as i64;
+    let place = |no: RecordNo| (0..).zip(&numbers).find(|(_, known)| **known == no).expect("known").0;
     for record in store.records.values_mut() {
         record.no = place(record.no);
     }
@@ -145,6 +146,59 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn v4_old_values_put_back_give_every_earlier_version(
+        devices in devices(),
+        groups in prop::collection::vec(group(), 1..8),
+    ) {
+        let mut hub = Hub::default();
+        for group in &groups {
+            let group = submissions(&mut hub, &devices, group);
+            hub.decide(&group);
+        }
+        for record in hub.store.records.values() {
+            let mut data = record.data.as_ref().clone();
+            let rows = hub.rows().iter().rev().filter(|row| row.record == record.no);
+            for row in rows.filter(|row| row.kind != RowKind::Leave) {
+                if let Some(after) = &row.after {
+                    prop_assert_eq!(without_null(&data), without_null(&after.data));
+                }
+                data.extend(row.old.clone());
+                if let Some(before) = &row.before {
+                    prop_assert_eq!(without_null(&data), without_null(&before.data));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn e9_a_list_is_the_union_of_what_came_in_the_order_in_which_it_came(
+        lists in prop::collection::vec((0_i64..3, 0_u64..3, prop::collection::vec(0_u8..6, 0..4)), 1..6),
+    ) {
+        let mut hub = Hub::default();
+        hub.put(&device(10), create("ticket", 1, json!({"subject": "s"})));
+        let mut expected: Vec<(u8, usize)> = Vec::new();
+        for (n, (who, behind, ids)) in lists.iter().enumerate() {
+            let version = hub.record("ticket", 1).version.saturating_sub(*behind).max(1);
+            let list: Vec<_> = ids.iter().map(|id| json!({"id": id, "text": n})).collect();
+            hub.put(&device(10 * (who + 1)), edit("ticket", 1, version, json!({"history": list})));
+            for id in ids {
+                if !expected.iter().any(|(known, _)| known == id) {
+                    expected.push((*id, n));
+                }
+            }
+        }
+        let expected: Vec<_> = expected.iter().map(|(id, n)| json!({"id": id, "text": n})).collect();
+        let history = hub.value("ticket", 1, "history");
+        prop_assert_eq!(history.as_array().cloned().unwrap_or_default(), expected);
+    }
+}
+
+fn without_null(data: &Data) -> Data {
+    data.iter().filter(|(_, value)| !value.is_null()).map(|(f, v)| (f.clone(), v.clone())).collect()
+}
+
 /// Two edits of one field that did not know of each other.
 #[derive(Debug, Clone)]
 struct Pair {
@@ -210,9 +264,9 @@ proptest! {
                 hub.put(&device(20), delta(domain, 1, 9, json!({*field: value})).made(900_000));
             }
             let mut batch = Vec::new();
-            for (n, fields) in fields.iter().enumerate() {
+            for ((n, time_us), fields) in (0..).zip(950_000..).zip(&fields) {
                 let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), json!(value))).collect();
-                batch.push(delta(domain, 1, 1, Value::Object(fields)).made(950_000 + n as i64));
+                batch.push(delta(domain, 1, 1, Value::Object(fields)).made(time_us));
                 if cut(n) {
                     hub.send(&device(10), std::mem::take(&mut batch));
                 }

@@ -1,6 +1,10 @@
 //! The planner.
 
+mod batches;
 mod checks;
 mod deletes;
 mod edits;
 mod histories;
+mod reads;
+mod scopes;
+mod times;

@@ -26,21 +26,22 @@ pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fau
     check_log(before, &writes)?;
     write::write(&transaction, tenant, &writes)?;
     fail::fail_point!("store::before_commit");
-    transaction.commit()?;
+    if forgets() { transaction.rollback() } else { transaction.commit() }?;
     fail::fail_point!("store::after_commit");
     let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
     writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
     Ok(Committed { decisions, rows: writes.rows, epoch: identity.epoch, head: writes.head })
 }
 
-fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
-    catch_unwind(AssertUnwindSafe(|| plan(loaded)))
-        .map_err(|panic| Fault::Mismatch(format!("the plan of the group panicked: {}", panic_text(&*panic))))
+/// Answers without a commit when a test asks for it, to prove that the lie is found (invariant 1).
+fn forgets() -> bool {
+    fail::fail_point!("store::forget_commit", |_| true);
+    false
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
+    catch_unwind(AssertUnwindSafe(|| plan(loaded)))
+        .map_err(|panic| Fault::panicked("the plan of the group", &*panic))
 }
 
 /// Places and times rise strictly from the head on, and the new head is the last row (T1).

@@ -1,5 +1,7 @@
 //! What goes wrong in the writer and the readers, and how the store tells its callers.
 
+use std::any::Any;
+
 use rusqlite::ErrorCode;
 
 use super::codec::{TooLarge, Unreadable};
@@ -23,6 +25,13 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// What a panic becomes: whoever asked is guilty, the disk is not.
+    pub(super) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Mismatch(format!("{what} panicked: {}", text.unwrap_or("without a message")))
+    }
+
     /// Whether the fault lies with the disk or the database rather than with what was asked.
     fn is_unavailable(&self) -> bool {
         match self {

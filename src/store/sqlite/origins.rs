@@ -11,6 +11,7 @@ use synchub_rules::record::InstallNo;
 
 use super::codec::Unreadable;
 use super::reader::json_numbers;
+use super::rows;
 use crate::store::StoreError;
 
 /// How many are kept; a full cache starts anew.
@@ -66,17 +67,8 @@ async fn read_origins(
     read: &mut Transaction<'static, Sqlite>,
     installs: Vec<InstallNo>,
 ) -> Result<Vec<(InstallNo, Arc<Origin>)>, StoreError> {
-    let sql = "SELECT wanted.value, party.name, device.id FROM json_each(?1) AS wanted
-                 JOIN install ON install.no = wanted.value
-                 JOIN device ON device.no = install.device
-                 JOIN party ON party.no = device.user
-               UNION ALL
-               SELECT wanted.value, party.name, NULL FROM json_each(?1) AS wanted
-                 JOIN party ON party.no = -wanted.value
-               UNION ALL
-               SELECT wanted.value, 'hub', NULL FROM json_each(?1) AS wanted WHERE wanted.value = 0";
     let rows: Vec<(i64, String, Option<String>)> =
-        sqlx::query_as(sql).bind(json_numbers(installs)).fetch_all(&mut **read).await?;
+        sqlx::query_as(rows::ORIGINS).bind(json_numbers(installs)).fetch_all(&mut **read).await?;
     let origin = |(install, user, device)| (install, Arc::new(Origin { user, device }));
     Ok(rows.into_iter().map(origin).collect())
 }

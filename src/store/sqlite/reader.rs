@@ -184,9 +184,7 @@ async fn log_rows(
     scope: Scope,
     limit: usize,
 ) -> Result<Vec<LogRowFound>, StoreError> {
-    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
-               WHERE tenant = ?1 AND scope = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
-    let rows = sqlx::query_as(sql)
+    let rows = sqlx::query_as(rows::LOG_ROWS)
         .bind(query.tenant)
         .bind(scope.number())
         .bind(codec::to_db(query.after)?)
@@ -325,20 +323,17 @@ async fn live_records(
 }
 
 async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
-    let (sql, scopes) = match &query.sight {
-        Sight::Everything => {
-            ("SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0", Vec::new())
-        }
-        Sight::Scopes(scopes) => (
-            "SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0
-             AND scope IN (SELECT value FROM json_each(?3))",
-            scopes.iter().map(|scope| scope.number()).collect(),
-        ),
-    };
-    let mut count = sqlx::query_scalar(sql).bind(query.tenant).bind(query.domain);
-    if !scopes.is_empty() {
-        count = count.bind(json_numbers(scopes));
+    let count: i64 = match &query.sight {
+        Sight::Everything => sqlx::query_scalar(rows::COUNT_LIVE_OF_ALL)
+            .bind(query.tenant)
+            .bind(query.domain)
+            .fetch_one(&mut **read),
+        Sight::Scopes(scopes) => sqlx::query_scalar(rows::COUNT_LIVE)
+            .bind(query.tenant)
+            .bind(query.domain)
+            .bind(json_numbers(scopes.iter().map(|scope| scope.number()).collect()))
+            .fetch_one(&mut **read),
     }
-    let count: i64 = count.fetch_one(&mut **read).await?;
+    .await?;
     Ok(codec::from_db(count)?)
 }

@@ -17,11 +17,12 @@ macro_rules! record_columns {
 pub(super) const RECORD_BY_KEY: &str =
     concat!("SELECT ", record_columns!(), " FROM record WHERE tenant = ?1 AND domain = ?2 AND key = ?3");
 
-/// A tenant's records by number, given as a JSON array (?2).
+/// A tenant's records by number, given as a JSON array (?2). The `+` keeps SQLite from walking the whole
+/// tenant instead.
 pub(super) const RECORDS_BY_NUMBER: &str = concat!(
     "SELECT ",
     record_columns!(),
-    " FROM record WHERE rid IN (SELECT value FROM json_each(?2)) AND tenant = ?1"
+    " FROM record WHERE rid IN (SELECT value FROM json_each(?2)) AND +tenant = ?1"
 );
 
 /// A scope's (?3) live records after a number (?4).
@@ -40,6 +41,18 @@ pub(super) const LIVE_RECORDS_OF_ALL: &str = concat!(
     " ORDER BY scope, rid LIMIT ?5"
 );
 
+/// How many live records a domain has.
+pub(super) const COUNT_LIVE_OF_ALL: &str =
+    "SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0";
+
+/// How many live records the scopes have, given as a JSON array (?3).
+pub(super) const COUNT_LIVE: &str = "SELECT count(*) FROM record
+    WHERE tenant = ?1 AND domain = ?2 AND deleted = 0 AND scope IN (SELECT value FROM json_each(?3))";
+
+/// A scope's (?2) log rows after a place (?3). Without the hint SQLite reads the rows of all scopes.
+pub(super) const LOG_ROWS: &str = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags
+    FROM log INDEXED BY log_scope WHERE tenant = ?1 AND scope = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+
 /// The changes of a record from its last log row (?2) back, newest first, until one that made version ?3
 /// or a lower one, ?4 of them at most.
 pub(super) const CHANGES: &str = "
@@ -51,6 +64,18 @@ pub(super) const CHANGES: &str = "
       FROM walk CROSS JOIN log
       WHERE walk.version > ?3 AND walk.depth < ?4 AND log.tenant = ?1 AND log.seq = walk.prev)
     SELECT version, seq, time_us, kind, scope, install, old, prev FROM walk";
+
+/// The names behind installs (?1, a JSON array): a device's user and id, a publisher's name, or the hub.
+pub(super) const ORIGINS: &str = "
+    SELECT wanted.value, party.name, device.id FROM json_each(?1) AS wanted
+      CROSS JOIN install ON install.no = wanted.value
+      CROSS JOIN device ON device.no = install.device
+      CROSS JOIN party ON party.no = device.user
+    UNION ALL
+    SELECT wanted.value, party.name, NULL FROM json_each(?1) AS wanted
+      CROSS JOIN party ON party.no = -wanted.value
+    UNION ALL
+    SELECT wanted.value, 'hub', NULL FROM json_each(?1) AS wanted WHERE wanted.value = 0";
 
 /// [`HISTORY_LIMIT`] as a parameter.
 #[expect(clippy::cast_possible_wrap, reason = "a hundred")]
@@ -168,4 +193,41 @@ pub(super) fn history(record: Record, changes: Vec<ChangeRow>) -> Result<History
 
 pub(super) fn row_kind(kind: i64) -> Result<RowKind, Unreadable> {
     RowKind::from_number(kind).ok_or_else(|| Unreadable::new("a log row's kind", &kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn plan(database: &Connection, sql: &str) -> String {
+        let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let unbound = vec![rusqlite::types::Null; statement.parameter_count()];
+        let unbound = rusqlite::params_from_iter(unbound);
+        let steps = statement.query_map(unbound, |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What others of a large tenant do must cost a reader nothing (V2).
+    #[test]
+    fn v2_every_read_goes_through_an_index_and_sorts_nothing() {
+        let database = Connection::open_in_memory().unwrap();
+        database.execute_batch(include_str!("../../../migrations/sqlite/0001_store.sql")).unwrap();
+        for (sql, index) in [
+            (RECORD_BY_KEY, "INDEX record_key (tenant=? AND domain=? AND key=?)"),
+            (RECORDS_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
+            (LIVE_RECORDS, "INDEX record_live (tenant=? AND domain=? AND scope=? AND rowid>?)"),
+            (COUNT_LIVE, "COVERING INDEX record_live (tenant=? AND domain=? AND scope=?)"),
+            (LOG_ROWS, "INDEX log_scope (tenant=? AND scope=? AND seq>?)"),
+            (CHANGES, "PRIMARY KEY (tenant=? AND seq=?)"),
+            (ORIGINS, "INTEGER PRIMARY KEY (rowid=?)"),
+        ] {
+            let plan = plan(&database, sql);
+            assert!(plan.contains(index), "{sql}: {plan}");
+            let whole =
+                ["TEMP B-TREE", "SCAN record", "SCAN log", "SCAN install", "SCAN device", "SCAN party"];
+            assert!(!whole.iter().any(|step| plan.contains(step)), "{sql}: {plan}");
+        }
+    }
 }

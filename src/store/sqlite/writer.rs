@@ -89,12 +89,14 @@ impl WriterHandle {
         let queue = self.queue.lock().clone().ok_or(Fault::Stopped("the store is closed"))?;
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |writer| {
+            let done = catch_unwind(AssertUnwindSafe(|| work(writer)));
+            let done = done.unwrap_or_else(|panic| Err(Fault::panicked("the transaction", &*panic)));
             // The caller may have gone; the transaction stands all the same.
-            let _ = answer.send(work(writer));
+            let _ = answer.send(done);
         });
         queue.send(job).await.map_err(|_| Fault::Stopped("the store is closed"))?;
         drop(queue);
-        answered.await.map_err(|_| Fault::Stopped("the store's writer failed"))?
+        answered.await.map_err(|_| Fault::Stopped("the store is closed"))?
     }
 
     /// Lets the writer finish what it was given, then waits until the database is closed.
@@ -110,8 +112,6 @@ impl WriterHandle {
 
 fn run(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.blocking_recv() {
-        if catch_unwind(AssertUnwindSafe(|| job(&mut writer))).is_err() {
-            tracing::error!("a transaction of the store panicked and was undone");
-        }
+        job(&mut writer);
     }
 }

@@ -1,4 +1,6 @@
 //! The store: a contract that every back end keeps, and what only one of them can be asked.
 
 mod contract;
+#[cfg(feature = "fail-points")]
+mod crash;
 mod sqlite;

@@ -38,8 +38,7 @@ impl Hub {
 
     /// A hub with other settings.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> HubBuilder {
-        let mut settings = Settings::default();
-        settings.listen = ([127, 0, 0, 1], 0).into();
+        let mut settings = Settings { listen: ([127, 0, 0, 1], 0).into(), ..Settings::default() };
         settings.auth.hs256_secret = Some(Secret::new("a test secret of more than 32 bytes, for all hubs"));
         settings.feed.position_ms = 50;
         settings.drain.secs = 1;

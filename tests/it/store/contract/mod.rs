@@ -11,7 +11,7 @@ pub(crate) use commit::*;
 pub(crate) use names::*;
 pub(crate) use once::*;
 pub(crate) use pages::*;
-pub(crate) use world::{Backend, Edit, World};
+pub(crate) use world::*;
 
 /// Runs the suite on a back end, given as an expression that makes a new, empty one.
 macro_rules! contract {

@@ -121,10 +121,14 @@ impl World {
 
     /// Commits edits of distinct records as one group.
     pub(crate) async fn edit(&self, edits: Vec<Edit>) -> Committed {
+        self.try_edit(edits).await.unwrap()
+    }
+
+    pub(crate) async fn try_edit(&self, edits: Vec<Edit>) -> Result<Committed, CommitError> {
         let (domain, author) = (self.domain, self.me.clone());
         let records = edits.iter().map(|edit| (domain, edit.key, u64::MAX >> 1)).collect();
         let reads = Reads { records, ..Reads::default() };
-        self.commit(reads, move |loaded| writes(&loaded, domain, &author, edits)).await.unwrap()
+        self.commit(reads, move |loaded| writes(&loaded, domain, &author, edits)).await
     }
 }
 

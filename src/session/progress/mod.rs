@@ -114,7 +114,12 @@ impl Progress {
             named.push(Fresh { domain: subscribed.domain.name.to_string(), reason });
             match running.filter(|running| (running.domain, running.hash) == (no, hash)) {
                 Some(running) => {
-                    self.fresh.push_front(FreshDomain { no, hash, after: Some(running.after()), begun: true })
+                    self.fresh.push_front(FreshDomain {
+                        no,
+                        hash,
+                        after: Some(running.after()),
+                        begun: true,
+                    });
                 }
                 None => self.fresh.push_back(FreshDomain { no, hash, after: None, begun: false }),
             }
@@ -187,3 +192,6 @@ impl Progress {
         Some(RunningSnapshot::new(fresh.no, fresh.hash, fresh.after?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What a client tells its app, and what it counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use synchub_protocol::server::{ChangeOperation, EntryResult, Fresh};
+use synchub_protocol::{Entry, ErrorCode};
+use uuid::Uuid;
+
+use crate::retry::{End, StopReason};
+use crate::storage::Domain;
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The hub said welcome.
+    Connected {
+        /// The session's name in the hub's logs.
+        session_id: String,
+        /// The domains that come as a snapshot.
+        fresh: Vec<Fresh>,
+    },
+    /// The connection ended, or could not be made.
+    Disconnected {
+        /// Why.
+        reason: End,
+        /// When the client tries again; none: not by itself.
+        retry_in: Option<Duration>,
+    },
+    /// A record of the copy changed.
+    Changed {
+        /// Its domain.
+        domain: Domain,
+        /// Its id.
+        mobile_id: Uuid,
+        /// Its version now, or that by which it went.
+        version: u64,
+        /// What happened, seen from this copy.
+        operation: ChangeOperation,
+    },
+    /// The copy of a domain is complete.
+    SnapshotFinished {
+        /// The domain.
+        domain: Domain,
+    },
+    /// The copy has everything up to this place, and what follows is live.
+    CaughtUp {
+        /// The place.
+        seq: u64,
+    },
+    /// The copy has everything up to this place.
+    Position {
+        /// The place.
+        seq: u64,
+    },
+    /// An edit was decided.
+    Answered {
+        /// The edit.
+        entry: Arc<Entry>,
+        /// What became of it.
+        result: Arc<EntryResult>,
+    },
+    /// A whole request was refused.
+    Refused {
+        /// The code to act on.
+        code: ErrorCode,
+        /// A sentence for the app's author.
+        message: String,
+    },
+    /// The client has stopped and sends or stores nothing any more.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// What a client has counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Welcomes.
+    pub connects: u64,
+    /// Connections that ended, or could not be made.
+    pub disconnects: u64,
+    /// Frames from the hub.
+    pub frames_in: u64,
+    /// Frames to the hub.
+    pub frames_out: u64,
+    /// Bytes of frames from the hub.
+    pub bytes_in: u64,
+    /// Bytes of frames to the hub.
+    pub bytes_out: u64,
+    /// Changes that came as data frames of subscribed domains.
+    pub data_updates: u64,
+    /// Records that came in snapshots of subscribed domains.
+    pub snapshot_records: u64,
+    /// Data frames that were no news (C6).
+    pub skipped_repeats: u64,
+    /// Data frames and snapshot pages of domains that are not subscribed to.
+    pub ignored_frames: u64,
+    /// Times that a record's version went down other than by a snapshot. Anything but 0 is a fault.
+    pub version_regressions: u64,
+    /// Times that a snapshot brought a lower version than the one held.
+    pub snapshot_regressions: u64,
+    /// Edits that were taken.
+    pub entries_submitted: u64,
+    /// Edits that were answered.
+    pub entries_answered: u64,
+    /// `sync` frames sent.
+    pub batches_sent: u64,
+    /// Of these, those sent again on the same connection after a refusal.
+    pub batches_resent: u64,
+    /// Acknowledgements sent.
+    pub acks: u64,
+}

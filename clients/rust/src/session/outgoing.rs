@@ -1,0 +1,100 @@
+//! What goes out: hello, subscriptions, batches, acknowledgements.
+
+use bytes::Bytes;
+use synchub_protocol::client::{Ack, Device, Hello};
+use synchub_protocol::{ClientFrame, ErrorCode};
+use tokio::time::Instant;
+
+use crate::batches::{Batches, Moment, Step};
+use crate::retry::End;
+use crate::session::requests::Requests;
+use crate::session::{HELLO_ID, Outcome, Session, State};
+use crate::storage::StoredChange;
+
+impl State {
+    /// Opens a session: counts the attempt, which has to be stored before [`State::hello`] goes out.
+    pub fn begin_attempt(&mut self) {
+        self.attempt += 1;
+        self.journal.note(StoredChange::Attempt(self.attempt));
+    }
+
+    /// The hello of a new connection.
+    pub fn hello(&mut self, token: Option<String>, moment: Moment<'_>) -> Bytes {
+        let install = self.outbox.session_install();
+        let hello = ClientFrame::Hello(Hello {
+            id: HELLO_ID,
+            token,
+            device: Some(Device { install_id: Some(install), ..self.settings.device.clone() }),
+            attempt: Some(self.attempt),
+            cursor: self.copy.cursor().map(str::to_owned),
+            subscriptions: self.wish.clone(),
+            compression: Vec::new(),
+            features: Vec::new(),
+            network_quality: None,
+            heartbeat_secs: self.settings.heartbeat_secs,
+            max_frame_bytes: None,
+            client_time: Some(moment.clock),
+        });
+        self.session = Some(Session {
+            install,
+            hello: self.wish.clone(),
+            welcome: None,
+            batches: None,
+            requests: Requests::new(HELLO_ID + 1),
+            is_live: false,
+            acked: None,
+            acked_at: None,
+        });
+        self.settings.encoding.encode(&hello)
+    }
+
+    /// The next frame to send; none when there is nothing for now. What the journal holds has to be stored
+    /// first: an entry that is not is not sent, a cursor that is not is not acknowledged.
+    pub fn next_frame(&mut self, moment: Moment<'_>, outcomes: &mut Vec<Outcome>) -> Option<Bytes> {
+        let session = self.session.as_mut()?;
+        let batches = session.batches.as_mut()?;
+        if let Some(frame) = session.requests.subscriptions(&self.wish, moment.instant) {
+            return Some(self.settings.encoding.encode(&frame));
+        }
+        match batches.next(&self.outbox, self.stored_revision, moment, session.requests.next_id_mut()) {
+            Step::Send(bytes) => {
+                self.stats.batches_sent += 1;
+                return Some(bytes);
+            }
+            Step::TooLarge(local_id) => {
+                let message = "the entry alone is larger than the largest frame that the hub takes; split it";
+                self.refuse_here(local_id, ErrorCode::TooLarge, message, outcomes);
+                return None;
+            }
+            Step::HelloAgain => {
+                outcomes.push(Outcome::End(End::HelloAgain));
+                return None;
+            }
+            Step::Wait => {}
+        }
+        self.ack(moment.instant)
+    }
+
+    /// When [`State::next_frame`] will have something without anything else happening, if ever.
+    pub fn next_due(&self) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        let busy = session.batches.as_ref().and_then(Batches::not_before);
+        let ack = (self.stored_cursor.is_some() && session.acked != self.stored_cursor)
+            .then(|| session.acked_at.map(|at| at + self.settings.ack_every))
+            .flatten();
+        [busy, ack, session.requests.not_before()].into_iter().flatten().min()
+    }
+
+    fn ack(&mut self, now: Instant) -> Option<Bytes> {
+        let session = self.session.as_mut()?;
+        let is_due = session.acked_at.is_none_or(|at| now >= at + self.settings.ack_every);
+        let cursor = self.stored_cursor.as_ref().filter(|_| is_due)?;
+        if session.acked.as_ref() == Some(cursor) {
+            return None;
+        }
+        session.acked = Some(cursor.clone());
+        session.acked_at = Some(now);
+        self.stats.acks += 1;
+        Some(self.settings.encoding.encode(&ClientFrame::Ack(Ack { cursor: cursor.clone() })))
+    }
+}

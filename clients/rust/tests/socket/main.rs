@@ -1,0 +1,8 @@
+//! The client over a real socket, against a hub that does what each test's script says.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod coming_back;
+mod hub;
+mod surviving;
+mod sync;

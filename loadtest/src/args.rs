@@ -1,0 +1,119 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::pace::Speed;
+
+/// Replays device traffic against a synchub hub and proves that every device and the store agree.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Plays each account's devices over real sockets and ends with a verdict.
+    ///
+    /// Exit code 0: the verdict is yes; 1: it is no; 2: the replay could not be made.
+    Replay(Box<Replay>),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Replay {
+    /// The trace: `.jsonl` or `.jsonl.zst`.
+    pub(crate) file: PathBuf,
+    /// The hub's socket.
+    #[arg(long, default_value = "ws://127.0.0.1:8480/ws", conflicts_with = "spawn_hub")]
+    pub(crate) url: String,
+    /// `max`, or how many times as fast as it was.
+    #[arg(long, default_value = "max")]
+    pub(crate) speed: Speed,
+    /// Plays only the first lines.
+    #[arg(long)]
+    pub(crate) lines: Option<usize>,
+    /// The HS256 secret that the hub checks tokens with.
+    #[arg(long, env = "SYNCHUB_AUTH_HS256_SECRET", hide_env_values = true)]
+    pub(crate) secret: Option<String>,
+    /// The hub's data folder: its development key signs the tokens. Goes before --secret.
+    #[arg(long)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the verdict finds what the hub holds [default: the store with --store or --spawn-hub,
+    /// else a snapshot].
+    #[arg(long)]
+    pub(crate) verify: Option<Verify>,
+    /// The hub's database file; the verdict is read from it when the hub has been stopped.
+    #[arg(long)]
+    pub(crate) store: Option<PathBuf>,
+    /// How many seconds to wait for the hub of --store to be stopped before its file is read anyway.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) store_wait: u64,
+    /// Starts this synchub binary on a free port with a data folder of its own, and stops it.
+    #[arg(long, conflicts_with_all = ["store", "data_dir"])]
+    pub(crate) spawn_hub: Option<PathBuf>,
+    /// Kills the spawned hub (SIGKILL) this many times during the replay and starts it again.
+    #[arg(long, default_value_t = 0, requires = "spawn_hub")]
+    pub(crate) kills: usize,
+    /// Keeps the spawned hub's data folder and its log, and says where.
+    #[arg(long, requires = "spawn_hub")]
+    pub(crate) keep: bool,
+    /// Domain definitions for the spawned hub.
+    #[arg(long, requires = "spawn_hub")]
+    pub(crate) domains_dir: Option<PathBuf>,
+    /// How much of each tenant's recent log the spawned hub keeps in memory, in bytes.
+    #[arg(long, requires = "spawn_hub")]
+    pub(crate) tail_bytes: Option<u64>,
+    /// Gives every account at least this many devices; the added ones only receive.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) devices_per_user: usize,
+    /// What the devices speak; mixed: every other one JSON.
+    #[arg(long, default_value = "msgpack")]
+    pub(crate) encoding: Tongue,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Repeats the random choices: ids, and when kills fall.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many seconds a device waits for a version before it acts without it.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) patience: u64,
+    /// Gives up when nothing was answered for this many seconds while answers are due.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) stall: u64,
+}
+
+/// Where the verdict finds what the hub holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verify {
+    /// The database file, with the hub stopped.
+    Store,
+    /// A snapshot by a new device of each account.
+    Snapshot,
+}
+
+/// What the devices speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tongue {
+    Msgpack,
+    Json,
+    Mixed,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+        let Command::Replay(replay) = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
+        assert_eq!((replay.speed, replay.kills), (Speed::Times(60.0), 0));
+        assert!(Cli::try_parse_from(["x", "replay", "f", "--kills", "3"]).is_err());
+    }
+}

@@ -1,0 +1,247 @@
+//! The clients of all devices: started together, watched, and read at the end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use synchub_client::{Client, Event, Stats};
+use synchub_protocol::Entry;
+use synchub_protocol::server::EntryResult;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::chance::Chance;
+use crate::fingerprint::Fingerprint;
+use crate::judge::View;
+use crate::play::{Peer, Stage};
+use crate::report::Sockets;
+use crate::survey::{Actor, DeviceIndex, Survey};
+use crate::target::Target;
+use crate::verdict::StoredRecord;
+use crate::verdict::copies::Held;
+
+/// How many devices connect at once at the start.
+const CONNECTING: usize = 64;
+/// How long a device may take until it is live for the first time.
+const LIVE_LIMIT: Duration = Duration::from_mins(2);
+/// How long the devices may take after the last answer until they have everything.
+const SETTLE_LIMIT: Duration = Duration::from_mins(2);
+
+/// The clients of a survey's devices, in its order.
+pub(crate) struct Devices {
+    all: Vec<Device>,
+    installs: Vec<Uuid>,
+    open_at_once: Arc<AtomicUsize>,
+}
+
+/// The client of one device.
+#[derive(Clone)]
+pub(crate) struct Device(Client);
+
+impl Peer for Device {
+    fn holds(&self, domain: &str, id: Uuid, version: u64) -> bool {
+        self.0.record(domain, id).is_some_and(|record| record.version >= version)
+    }
+
+    async fn wait_for(&self, domain: &str, id: Uuid, version: u64) {
+        // A client that has stopped never holds it; the patience of the one who waits runs out.
+        if self.0.wait_for_version(domain, id, version).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn due(&self) -> (u64, bool) {
+        (self.0.outbox_len() as u64, self.0.is_live())
+    }
+
+    fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static {
+        let ticket = self.0.submit(entry);
+        async move { ticket.await.ok() }
+    }
+}
+
+impl Devices {
+    /// Connects all devices and waits until each is live.
+    pub(crate) async fn start(survey: &Survey, target: &Target, chance: &Arc<Chance>) -> Result<Self> {
+        let installs: Vec<Uuid> = survey.devices.iter().map(|_| chance.uuid()).collect();
+        let starting = survey.devices.iter().enumerate().map(|(index, actor)| {
+            let install = installs[index];
+            connect(survey, target, Arc::clone(chance), (index, actor, install))
+        });
+        let all = stream::iter(starting).buffered(CONNECTING).try_collect().await?;
+        Ok(Self { all, installs, open_at_once: Arc::default() })
+    }
+
+    /// The clients.
+    pub(crate) fn peers(&self) -> &[Device] {
+        &self.all
+    }
+
+    /// The install under which each device numbers its entries.
+    pub(crate) fn installs(&self) -> &[Uuid] {
+        &self.installs
+    }
+
+    /// Times the changes that arrive at the stage's observers, and counts the sockets that are live.
+    pub(crate) fn observe(&self, stage: &Arc<Stage>) {
+        let (all, most, stop) = (self.all.clone(), Arc::clone(&self.open_at_once), stage.done.clone());
+        stage.watchers.spawn(async move { stop.run_until_cancelled(count_live(all, most)).await });
+        for &index in &stage.observers {
+            let mut events = self.all[index].0.events();
+            let tenant = stage.survey.devices[index].tenant.clone();
+            let (stop, stage_of_events) = (stage.done.clone(), Arc::clone(stage));
+            let reading = async move {
+                loop {
+                    match events.recv().await {
+                        Ok(Event::Changed { mobile_id, version, .. }) => {
+                            stage_of_events.spread.seen((tenant.clone(), mobile_id, version), Instant::now());
+                        }
+                        Ok(_) | Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+            };
+            stage.watchers.spawn(async move { stop.run_until_cancelled(reading).await });
+        }
+    }
+
+    /// Waits until every device has what its tenant's log holds; says of how many this cannot be said.
+    pub(crate) async fn settle(
+        &self,
+        survey: &Survey,
+        target: &Target,
+        chance: &Arc<Chance>,
+    ) -> Result<Option<String>> {
+        let heads = heads(survey, target, chance).await?;
+        let settling = self.all.iter().zip(&survey.devices).map(|(device, actor)| async {
+            let settled = device.0.wait_until_settled(heads.get(actor.tenant.as_str()).copied());
+            !matches!(tokio::time::timeout(SETTLE_LIMIT, settled).await, Ok(Ok(())))
+        });
+        let late: Vec<bool> = futures::future::join_all(settling).await;
+        let late = late.into_iter().filter(|late| *late).count();
+        let limit = SETTLE_LIMIT.as_secs();
+        Ok((late > 0).then(|| format!("{late} devices had not caught up {limit} s after the last answer")))
+    }
+
+    /// What a device's copy holds of a domain.
+    pub(crate) fn held(&self, index: DeviceIndex, domain: &str) -> Vec<Held> {
+        let records = self.all[index].0.records(domain).into_iter();
+        records
+            .map(|(id, record)| Held {
+                id,
+                version: record.version,
+                fingerprint: Fingerprint::of(&record.data),
+            })
+            .collect()
+    }
+
+    /// How often a version went down in each device's copy. No hub of a replay is restored, so a
+    /// snapshot must not bring an older version either.
+    pub(crate) fn regressions(&self) -> Vec<u64> {
+        self.stats().map(|stats| stats.version_regressions + stats.snapshot_regressions).collect()
+    }
+
+    /// How many changes have arrived.
+    pub(crate) fn changes(&self) -> u64 {
+        self.stats().map(|stats| stats.data_updates - stats.skipped_repeats).sum()
+    }
+
+    /// The devices' connections.
+    pub(crate) fn sockets(&self, survey: &Survey) -> Sockets {
+        Sockets {
+            devices: self.all.len(),
+            silent: survey.devices.iter().filter(|device| device.lines == 0).count(),
+            open_at_once: self.open_at_once.load(Ordering::Relaxed),
+            reconnects: self.stats().map(|stats| stats.connects.saturating_sub(1)).sum(),
+            repeats: self.stats().map(|stats| stats.skipped_repeats).sum(),
+        }
+    }
+
+    /// Ends all clients; their copies can still be read.
+    pub(crate) async fn stop(&self) {
+        stream::iter(&self.all).for_each_concurrent(CONNECTING, |device| device.0.stop()).await;
+    }
+
+    fn stats(&self) -> impl Iterator<Item = Stats> {
+        self.all.iter().map(|device| device.0.stats())
+    }
+}
+
+/// Keeps the highest number of devices that are live at once. Never ends.
+async fn count_live(all: Vec<Device>, most: Arc<AtomicUsize>) {
+    loop {
+        let live = all.iter().filter(|device| device.0.is_live()).count();
+        most.fetch_max(live, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn connect(
+    survey: &Survey,
+    target: &Target,
+    chance: Arc<Chance>,
+    (index, actor, install): (DeviceIndex, &Actor, Uuid),
+) -> Result<Device> {
+    let config = target.config(survey, &chance, (index, actor, install));
+    let client = Client::start(config).await.with_context(|| format!("{actor} cannot start"))?;
+    let live = tokio::time::timeout(LIVE_LIMIT, client.wait_until_settled(None)).await;
+    live.with_context(|| format!("{actor} is not live after {} s", LIVE_LIMIT.as_secs()))?
+        .with_context(|| format!("{actor} cannot connect"))?;
+    Ok(Device(client))
+}
+
+/// The head of each tenant's log: the place at which a new device has caught up.
+async fn heads<'s>(
+    survey: &'s Survey,
+    target: &Target,
+    chance: &Arc<Chance>,
+) -> Result<HashMap<&'s str, u64>> {
+    let mut heads = HashMap::new();
+    for actor in &survey.devices {
+        if !heads.contains_key(actor.tenant.as_str()) {
+            let probe = Actor { device: "probe".to_owned(), lines: 0, ..actor.clone() };
+            let device = connect(survey, target, Arc::clone(chance), (0, &probe, chance.uuid())).await?;
+            heads.insert(actor.tenant.as_str(), device.0.position().unwrap_or(0));
+            device.0.stop().await;
+        }
+    }
+    Ok(heads)
+}
+
+/// What each account sees through a new device.
+pub(crate) async fn views(
+    survey: &Survey,
+    target: &Target,
+    chance: &Arc<Chance>,
+) -> Result<HashMap<(String, String), View>> {
+    let accounts: HashMap<(String, String), Actor> = survey
+        .devices
+        .iter()
+        .map(|actor| {
+            let fresh = Actor { device: "verify".to_owned(), lines: 0, ..actor.clone() };
+            ((actor.tenant.clone(), actor.user.clone()), fresh)
+        })
+        .collect();
+    let viewing = accounts.iter().enumerate().map(|(index, (account, actor))| async move {
+        let install = chance.uuid();
+        let device = connect(survey, target, Arc::clone(chance), (index, actor, install)).await?;
+        let view = survey.domains.iter().map(|domain| (domain.clone(), records(&device, domain))).collect();
+        device.0.stop().await;
+        anyhow::Ok((account.clone(), view))
+    });
+    stream::iter(viewing).buffer_unordered(CONNECTING).try_collect().await
+}
+
+fn records(device: &Device, domain: &str) -> HashMap<Uuid, StoredRecord> {
+    let records = device.0.records(domain).into_iter();
+    records
+        .map(|(id, record)| {
+            let fingerprint = Fingerprint::of(&record.data);
+            (id, StoredRecord { version: record.version, deleted: false, scope: 0, fingerprint })
+        })
+        .collect()
+}

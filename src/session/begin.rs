@@ -1,0 +1,157 @@
+//! From an accepted hello to a session: who speaks, from which place it goes on, and the `welcome`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use synchub_protocol::client::Hello;
+use synchub_protocol::server::{Fresh, FreshReason, Origin, Welcome};
+use synchub_protocol::{ServerFrame, Timestamp};
+use synchub_rules::group::Author;
+use synchub_rules::record::Sight;
+use tokio::time::Instant;
+
+use super::catch_up::{CatchUp, FRAME_BYTES};
+use super::connected::{Mode, Session};
+use super::deps::Deps;
+use super::handshake::Greeting;
+use super::outbox::Outbox;
+use super::progress::{Known, Progress};
+use super::socket::Socket;
+use super::timers::Timers;
+use crate::auth::{Identity, Role};
+use crate::observe::CatchUpCause;
+use crate::registry::Subscriber;
+use crate::store::Registered;
+
+impl Session {
+    /// Takes the device's place and queues `welcome`.
+    pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
+        let Greeting {
+            hello,
+            identity,
+            registered,
+            reach,
+            subscriptions,
+            feed,
+            mailbox,
+            link,
+            session,
+            received_us,
+        } = greeting;
+        socket.admit();
+        let audience = subscriptions.audience(&reach.sight());
+        let author = author(&identity, &registered, &hello, reach.sight());
+        let known = known(&deps, hello.cursor.as_deref(), &registered);
+        // A cursor that comes back was stored: that acknowledges it.
+        let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
+        if acknowledged > 0 && identity.role == Role::Device {
+            deps.acks.note(registered.device, acknowledged);
+        }
+        let place = (registered.tenant, registered.place.epoch, registered.place.head);
+        let (progress, fresh) = Progress::begin(place, known, &subscriptions);
+        let heartbeat = heartbeat(&deps, &hello);
+        let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
+        let idle = deps.settings.feed.idle_position_delay();
+        let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let subscriber =
+            Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
+        let mut this = Self {
+            socket,
+            author,
+            tenant: registered.tenant,
+            has_install: hello.device.as_ref().is_some_and(|device| device.install_id.is_some()),
+            audience,
+            reach,
+            subscriptions,
+            progress,
+            mode: Mode::CatchUp(CatchUp::default()),
+            _membership: feed.join(Arc::new(subscriber)),
+            feed,
+            mailbox,
+            outbox: Outbox::default(),
+            answers: VecDeque::new(),
+            timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
+            clock_samples: VecDeque::new(),
+            forbidden: VecDeque::new(),
+            frame_bytes: asked.map_or(FRAME_BYTES, |asked| asked.min(FRAME_BYTES)),
+            named: None,
+            sent: acknowledged,
+            owed: 0,
+            leaving: false,
+            number: session,
+            epoch: registered.place.epoch,
+            _link: link,
+            identity,
+            deps,
+        };
+        this.sample_clock(hello.client_time, received_us);
+        let frame = this.socket.encoding().encode(&ServerFrame::Welcome(welcome));
+        // The lane is empty: the welcome fits.
+        let _ = this.outbox.push_control(frame);
+        this.deps.metrics.catch_ups.of(CatchUpCause::Hello).inc();
+        this
+    }
+}
+
+/// The sender of the session's batches.
+fn author(identity: &Identity, registered: &Registered, hello: &Hello, sight: Sight) -> Author {
+    let device = hello.device.as_ref().map(|device| device.id.clone());
+    Author {
+        device: registered.device,
+        generation: (identity.role == Role::Device).then_some(registered.generation),
+        install: registered.install,
+        user: registered.user,
+        unit: registered.unit,
+        sight,
+        priority: registered.priority,
+        clock_offset_us: 0,
+        trusted: identity.role != Role::Device,
+        origin: Arc::new(Origin { user: identity.user.clone(), device }),
+    }
+}
+
+/// The heartbeat that counts: the one asked for, within bounds.
+fn heartbeat(deps: &Deps, hello: &Hello) -> Duration {
+    let asked = hello.heartbeat_secs.map(|asked| asked.clamp(10, 300));
+    Duration::from_secs(asked.unwrap_or(deps.settings.limits.heartbeat_secs))
+}
+
+/// What the hello's cursor is good for (C3).
+fn known(deps: &Deps, cursor: Option<&str>, registered: &Registered) -> Known {
+    let Some(text) = cursor else { return Known::Nothing(FreshReason::New) };
+    let place = &registered.place;
+    match deps.cursors.open(text) {
+        Some(cursor) if cursor.tenant != registered.tenant => Known::Nothing(FreshReason::CursorInvalid),
+        Some(cursor) if cursor.epoch < place.epoch => Known::Nothing(FreshReason::EpochChanged),
+        Some(cursor) if cursor.epoch > place.epoch || cursor.seq > place.head.seq => {
+            Known::Nothing(FreshReason::CursorInvalid)
+        }
+        Some(cursor) if cursor.seq < place.horizon => Known::Nothing(FreshReason::CursorExpired),
+        Some(cursor) => Known::Cursor(cursor),
+        None => Known::Nothing(FreshReason::CursorInvalid),
+    }
+}
+
+fn welcome(
+    deps: &Deps,
+    hello: &Hello,
+    registered: &Registered,
+    fresh: Vec<Fresh>,
+    heartbeat: Duration,
+) -> Welcome {
+    let now_us = deps.clock.now_us();
+    Welcome {
+        id: hello.id,
+        session_id: deps.entropy.uuid_v7(now_us).to_string(),
+        server_time: Timestamp(now_us),
+        epoch: registered.place.epoch,
+        last_client_seq: registered.mark,
+        fresh,
+        compression: None,
+        features: Vec::new(),
+        heartbeat_secs: heartbeat.as_secs(),
+        limits: deps.settings.limits.on_the_wire(),
+    }
+}
