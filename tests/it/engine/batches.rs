@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::desk::{code, data, delete, delta, expect, hub, put, record, reviews, rows, send, two, with};
 use crate::support::{Hello, Peer};
 
-fn atomic(entries: Value) -> Value {
+fn atomic(entries: &Value) -> Value {
     json!({"type": "sync", "batch_id": Uuid::now_v7(), "atomic": true, "entries": entries})
 }
 
@@ -67,7 +67,7 @@ async fn e10_an_atomic_batch_applies_whole_or_not_at_all() {
     let (old, new, bad) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     expect(&mut alice, put("strict", old, 0, &json!({"n": 1})), "created").await;
     watcher.find("data_update").await;
-    let batch = atomic(json!([
+    let batch = atomic(&json!([
         put("strict", old, 1, &json!({"n": 2})),
         put("strict", new, 0, &json!({"n": 3})),
         put("strict", bad, 0, &json!({})),
@@ -87,7 +87,7 @@ async fn e10_an_atomic_batch_applies_whole_or_not_at_all() {
     let id = Uuid::now_v7();
     expect(&mut alice, put("server_wins", id, 0, &json!({"x": 0})), "created").await;
     expect(&mut bob, put("server_wins", id, 1, &json!({"x": "bob"})), "updated").await;
-    let batch = atomic(json!([
+    let batch = atomic(&json!([
         put("server_wins", new, 0, &json!({"x": 1})),
         put("server_wins", id, 1, &json!({"x": "alice"})),
     ]));
@@ -97,7 +97,7 @@ async fn e10_an_atomic_batch_applies_whole_or_not_at_all() {
     assert_eq!(record(&hub, new), None);
 
     let fine =
-        atomic(json!([put("strict", new, 0, &json!({"n": 3})), put("strict", old, 1, &json!({"n": 2})),]));
+        atomic(&json!([put("strict", new, 0, &json!({"n": 3})), put("strict", old, 1, &json!({"n": 2})),]));
     let answer = alice.ask(fine).await;
     assert_eq!(column(&answer["results"], "status"), ["created", "updated"]);
     // The watcher was told of nothing that sank.

@@ -113,6 +113,9 @@ pub(super) fn rows(hub: &Hub, table: &str) -> u32 {
     database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
+/// As the store numbers them, from 1 on.
+const RESOLUTIONS: [&str; 4] = ["client", "server", "merged", "manual_required"];
+
 /// A row of the review table.
 #[derive(Debug)]
 pub(super) struct Review {
@@ -121,7 +124,7 @@ pub(super) struct Review {
     pub(super) kind: &'static str,
     pub(super) open: bool,
     pub(super) code: Option<Value>,
-    pub(super) resolution: Option<i64>,
+    pub(super) resolution: Option<&'static str>,
     pub(super) versions: (u32, u32),
     pub(super) entry: Value,
     pub(super) server: Value,
@@ -141,10 +144,10 @@ pub(super) fn reviews(hub: &Hub, id: Uuid) -> Vec<Review> {
         let code = row.get::<_, Option<_>>(3)?.map(ErrorCode::from_number);
         Ok(Review {
             id: Uuid::from_slice(&row.get::<_, Vec<u8>>(0)?).unwrap(),
-            kind: ["audit", "manual", "inbox"][row.get::<_, u8>(1)? as usize - 1],
+            kind: ["audit", "manual", "inbox"][usize::from(row.get::<_, u8>(1)?) - 1],
             open: row.get::<_, i64>(2)? == 1,
             code: code.map(|code| serde_json::to_value(code).unwrap()),
-            resolution: row.get(4)?,
+            resolution: row.get::<_, Option<u8>>(4)?.map(|number| RESOLUTIONS[usize::from(number) - 1]),
             versions: (row.get(5)?, row.get(6)?),
             entry: body(row, 7)?,
             server: body(row, 8)?,

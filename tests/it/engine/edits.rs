@@ -191,7 +191,7 @@ async fn e5_e6_e11_each_strategy_decides_a_stale_field_and_keeps_both_sides() {
             "{context}"
         );
         assert_eq!(json!(row.id), conflict["conflict_id"]);
-        assert_eq!(row.versions, (1, 2));
+        assert_eq!((row.versions, row.resolution), ((1, 2), Some(resolution)));
         assert_eq!(
             (&row.entry["data"], &row.server),
             (&mine["data"], &json!({"x": "bob", "y": 0})),

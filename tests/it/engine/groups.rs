@@ -29,7 +29,7 @@ async fn submit(peer: &mut Peer, batch: &Value) -> u64 {
     id
 }
 
-fn count(database: &Connection, sql: &str) -> i64 {
+fn count(database: &Connection, sql: &str) -> u32 {
     database.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -57,9 +57,9 @@ async fn inv1_inv3_sixteen_devices_at_once_share_commits() {
     assert_eq!(batches, (16 * ROUNDS * most) as u64);
     assert!(batches > 4 * groups, "{batches} batches in {groups} groups");
     let database = Connection::open(hub.database()).unwrap();
-    assert_eq!(count(&database, "SELECT count(*) FROM record") as u64, batches);
-    assert_eq!(count(&database, "SELECT count(*) FROM log") as u64, batches);
-    assert_eq!(count(&database, "SELECT max(seq) - min(seq) + 1 FROM log") as u64, batches);
+    assert_eq!(u64::from(count(&database, "SELECT count(*) FROM record")), batches);
+    assert_eq!(u64::from(count(&database, "SELECT count(*) FROM log")), batches);
+    assert_eq!(u64::from(count(&database, "SELECT max(seq) - min(seq) + 1 FROM log")), batches);
     let falls = "SELECT count(*) FROM log a JOIN log b ON b.seq = a.seq + 1 WHERE b.time_us <= a.time_us";
     assert_eq!(count(&database, falls), 0, "t1: times rise with numbers");
     hub.stop().await;

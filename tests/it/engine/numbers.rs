@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::desk::{code, expect, hub, put, record, rows, send, two};
 use crate::support::{Hello, Hub, Peer};
 
-fn batch(id: Uuid, entries: Value) -> Value {
+fn batch(id: Uuid, entries: &Value) -> Value {
     json!({"type": "sync", "batch_id": id, "entries": entries})
 }
 
-fn numbered(first: u64, entries: Value) -> Value {
+fn numbered(first: u64, entries: &Value) -> Value {
     let mut batch = batch(Uuid::now_v7(), entries);
     batch["first_client_seq"] = json!(first);
     batch
@@ -41,7 +41,7 @@ async fn o1_inv2_a_batch_that_comes_again_is_answered_as_it_was() {
         put("strict", refused, 0, &json!({})),
         put("client_wins", id, 0, &json!({"x": 3})),
     ]);
-    let sent = batch(Uuid::now_v7(), entries.clone());
+    let sent = batch(Uuid::now_v7(), &entries);
     let first = alice.ask(sent.clone()).await;
     assert_eq!(first["repeated"], false);
     expect(&mut bob, put("client_wins", id, 2, &json!({"x": "bob"})), "updated").await;
@@ -62,8 +62,8 @@ async fn o1_inv2_a_batch_that_comes_again_is_answered_as_it_was() {
 
     let mut other = sent.clone();
     other["entries"][0]["data"]["x"] = json!(2);
-    let reused = alice.ask(other).await;
-    assert_eq!((&reused["type"], &reused["code"]), (&json!("error"), &json!("idempotency_key_reused")));
+    let misused = alice.ask(other).await;
+    assert_eq!((&misused["type"], &misused["code"]), (&json!("error"), &json!("idempotency_key_reused")));
     let mut atomic = sent.clone();
     atomic["atomic"] = json!(true);
     assert_eq!(alice.ask(atomic).await["code"], "idempotency_key_reused");
@@ -82,14 +82,15 @@ async fn o2_numbers_are_decided_once_however_they_are_cut() {
     let ids: Vec<_> = (0..4).map(|_| Uuid::now_v7()).collect();
     let make = |n: usize| put("client_wins", ids[n], 0, &json!({"n": n}));
     let answer =
-        alice.ask(numbered(1, json!([make(0), put("strict", ids[1], 0, &json!({})), make(2)]))).await;
+        alice.ask(numbered(1, &json!([make(0), put("strict", ids[1], 0, &json!({})), make(2)]))).await;
     assert_eq!(code(&results(&answer)[1]), "validation_failed");
     alice.cut();
 
     // The answer was lost: the same entries under the same numbers, cut otherwise, with one that is new.
     let (mut alice, mark) = come(&hub, install).await;
     assert_eq!(mark, 3);
-    let again = alice.ask(numbered(2, json!([put("strict", ids[1], 0, &json!({})), make(2), make(3)]))).await;
+    let again =
+        alice.ask(numbered(2, &json!([put("strict", ids[1], 0, &json!({})), make(2), make(3)]))).await;
     let again = results(&again);
     assert_eq!(
         (&again[0]["status"], &again[0]["error"]["code"]),
@@ -107,11 +108,11 @@ async fn o2_a_gap_decides_nothing() {
     let install = Uuid::now_v7();
     let (mut alice, _) = come(&hub, install).await;
     let make = || put("client_wins", Uuid::now_v7(), 0, &json!({"n": 1}));
-    let early = numbered(2, json!([make()]));
+    let early = numbered(2, &json!([make()]));
     let refused = alice.ask(early.clone()).await;
     assert_eq!((&refused["code"], &refused["temporary"]), (&json!("out_of_order"), &json!(true)));
     assert_eq!((rows(&hub, "record"), rows(&hub, "batch")), (0, 0));
-    let first = alice.ask(numbered(1, json!([make()]))).await;
+    let first = alice.ask(numbered(1, &json!([make()]))).await;
     assert_eq!(results(&first)[0]["status"], "created");
     let later = alice.ask(early).await;
     assert_eq!(results(&later)[0]["status"], "created");
@@ -125,7 +126,7 @@ async fn o2_the_mark_outlives_the_hub_and_a_number_the_record() {
     let install = Uuid::now_v7();
     let (mut alice, _) = come(&hub, install).await;
     let id = Uuid::now_v7();
-    let made = numbered(1, json!([put("client_wins", id, 0, &json!({"x": 1}))]));
+    let made = numbered(1, &json!([put("client_wins", id, 0, &json!({"x": 1}))]));
     results(&alice.ask(made.clone()).await);
     alice.cut();
     let hub = hub.restart().await;
@@ -150,19 +151,19 @@ async fn o3_an_error_frame_decides_nothing() {
     let entry = put("client_wins", Uuid::now_v7(), 0, &json!({"n": 1}));
     let many: Vec<_> = (0..1001).map(|_| entry.clone()).collect();
     for (request, code) in [
-        (numbered(1, json!([])), "bad_request"),
-        (numbered(0, json!([entry])), "bad_request"),
-        (numbered(1, json!(many)), "too_many_entries"),
+        (numbered(1, &json!([])), "bad_request"),
+        (numbered(0, &json!([entry])), "bad_request"),
+        (numbered(1, &json!(many)), "too_many_entries"),
         (json!({"type": "sync", "batch_id": "none", "entries": [entry]}), "bad_request"),
     ] {
         let answer = alice.ask(request).await;
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)), "{answer}");
     }
     assert_eq!((rows(&hub, "record"), rows(&hub, "batch")), (0, 0));
-    let answer = alice.ask(numbered(1, json!([entry]))).await;
+    let answer = alice.ask(numbered(1, &json!([entry]))).await;
     assert_eq!(results(&answer)[0]["status"], "created");
     let (mut bare, _) = two(&hub).await;
-    let answer = bare.ask(numbered(1, json!([entry]))).await;
+    let answer = bare.ask(numbered(1, &json!([entry]))).await;
     assert_eq!(answer["code"], "bad_request", "numbers without an install: {answer}");
     hub.stop().await;
 }
@@ -172,11 +173,11 @@ async fn o4_what_a_restored_app_sends_under_a_new_install_meets_its_own_effect()
     let hub = hub().await;
     let (mut before, _) = come(&hub, Uuid::now_v7()).await;
     let id = Uuid::now_v7();
-    results(&before.ask(numbered(1, json!([put("server_wins", id, 0, &json!({"x": 1}))]))).await);
+    results(&before.ask(numbered(1, &json!([put("server_wins", id, 0, &json!({"x": 1}))]))).await);
     before.cut();
     let (mut restored, mark) = come(&hub, Uuid::now_v7()).await;
     assert_eq!(mark, 0, "each install counts for itself");
-    let again = numbered(1, json!([put("server_wins", id, 0, &json!({"x": 1}))]));
+    let again = numbered(1, &json!([put("server_wins", id, 0, &json!({"x": 1}))]));
     let answer = restored.ask(again).await;
     assert_eq!(results(&answer)[0]["status"], "unchanged", "equal values are no edits");
     assert_eq!(rows(&hub, "log"), 1);

@@ -12,22 +12,25 @@ fn put(domain: &str, id: Uuid, version: u64, data: &Value) -> Value {
     json!({"domain": domain, "mobile_id": id, "version": version, "data": data})
 }
 
-fn batch(entries: Value) -> Value {
+fn batch(entries: &Value) -> Value {
     json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": entries})
 }
 
 /// The answer without what differs between any two.
 async fn answer(peer: &mut Peer, entry: Value) -> Value {
     let id = entry["mobile_id"].as_str().unwrap().to_owned();
-    let mut answer = peer.ask(batch(json!([entry]))).await;
+    let mut answer = peer.ask(batch(&json!([entry]))).await;
     for key in ["id", "batch_id"] {
         answer[key] = Value::Null;
     }
     serde_json::from_str(&answer.to_string().replace(&id, "the id")).unwrap()
 }
 
+/// Scope, version, whether it is deleted, fields.
+type Row = (i64, i64, i64, Vec<u8>);
+
 /// Everything that is stored of a record and the number of log rows.
-fn stored(hub: &Hub, id: Uuid) -> (Vec<(i64, i64, i64, Vec<u8>)>, i64) {
+fn stored(hub: &Hub, id: Uuid) -> (Vec<Row>, i64) {
     let database = Connection::open(hub.database()).unwrap();
     let sql = "SELECT scope, version, deleted, data FROM record WHERE key = ?1";
     let mut statement = database.prepare(sql).unwrap();
@@ -127,7 +130,7 @@ async fn v3_server_data_is_read_when_the_answer_is_made_and_only_for_who_sees_it
     let id = Uuid::now_v7();
     bob.sync(json!([put("desk", id, 0, &json!({"x": 0, "y": 0}))])).await;
     bob.sync(json!([put("desk", id, 1, &json!({"x": "bob"}))])).await;
-    let mut merging = batch(json!([put("desk", id, 1, &json!({"y": "alice"}))]));
+    let mut merging = batch(&json!([put("desk", id, 1, &json!({"y": "alice"}))]));
     merging["first_client_seq"] = json!(1);
     let first = alice.ask(merging.clone()).await["results"][0].clone();
     assert_eq!(
@@ -170,7 +173,7 @@ async fn v1_inv9_nothing_in_an_entry_changes_where_a_record_belongs() {
         entry["data"]["n"] = json!(version);
         entry.as_object_mut().unwrap().extend(forged.as_object().unwrap().clone());
         entry["key"] = json!("carol");
-        let mut batch = batch(json!([entry]));
+        let mut batch = batch(&json!([entry]));
         batch.as_object_mut().unwrap().extend(forged.as_object().unwrap().clone());
         let answer = peer.ask(batch).await;
         assert_eq!(answer["results"][0]["server_version"], version + 1, "{answer}");

@@ -89,15 +89,15 @@ fn check_live(watcher: &Watcher, case: &Case, id: Uuid) {
     let changes = watcher.changes(case.domain, id);
     for version in case.before + 1..=case.steps.len() {
         let of = |change: &&&serde_json::Value| change["version"] == version;
-        let came: Vec<_> = changes.iter().filter(of).collect();
-        let context = format!("{looker:?}, {}, version {version}: {came:?}", case.name);
+        let frames: Vec<_> = changes.iter().filter(of).collect();
+        let context = format!("{looker:?}, {}, version {version}: {frames:?}", case.name);
         let (saw, sees) = (case.sees(looker, version - 1), case.sees(looker, version));
         if !saw && !sees {
-            assert!(came.is_empty(), "{context}");
+            assert!(frames.is_empty(), "{context}");
             continue;
         }
-        assert!(!came.is_empty(), "{context}");
-        for change in came {
+        assert!(!frames.is_empty(), "{context}");
+        for change in frames {
             if sees {
                 assert_eq!(change["data"], case.data(version), "{context}");
                 assert!(["create", "update"].contains(&change["operation"].as_str().unwrap()), "{context}");
@@ -108,7 +108,7 @@ fn check_live(watcher: &Watcher, case: &Case, id: Uuid) {
             }
         }
     }
-    let early = changes.iter().filter(|change| change["version"].as_u64().unwrap() as usize <= case.before);
+    let early = changes.iter().filter(|change| change["version"].as_u64().unwrap() <= case.before as u64);
     assert_eq!(early.count(), 0, "{looker:?}, {}: {changes:?}", case.name);
 }
 
