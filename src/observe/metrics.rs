@@ -63,7 +63,7 @@ pub struct Handles {
     pub batches_repeated: Counter,
     /// Transactions that committed a group of batches.
     pub commit_groups: Counter,
-    /// Groups that the store refused or could not write.
+    /// Groups that the database refused.
     pub commit_failures: Counter,
     /// Batches in a group.
     pub commit_group_batches: Histogram,
@@ -204,7 +204,7 @@ fn register(r: &mut Registry) -> Handles {
         batches: counter(r, "batches", "Batches answered with a result"),
         batches_repeated: counter(r, "batches_repeated", "Batches answered from the idempotency record"),
         commit_groups: counter(r, "commit_groups", "Groups of batches committed"),
-        commit_failures: counter(r, "commit_failures", "Groups that the store refused or could not write"),
+        commit_failures: counter(r, "commit_failures", "Groups that the database refused"),
         commit_group_batches: sizes(r, "commit_group_batches", "Batches in a group", 8),
         commit_group_entries: sizes(r, "commit_group_entries", "Entries in a group", 14),
         commit_seconds: commit_seconds(r),

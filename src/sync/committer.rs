@@ -184,10 +184,7 @@ impl Committer {
         let reads = plan::reads(&group);
         let started = self.clock.now_us();
         let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
-        let committed = self.store.commit(Group { tenant, reads, plan: decide }).await;
-        let committed = committed.inspect_err(|_| {
-            self.metrics.commit_failures.inc();
-        })?;
+        let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
         self.metrics.commit(batches, entries, self.clock.now_us() - started);
         Ok(self.announce(tenant, committed))
     }
