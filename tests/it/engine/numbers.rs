@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use synchub_protocol::Encoding;
 use uuid::Uuid;
 
-use super::desk::{code, expect, hub, put, record, rows, send, two};
+use super::desk::{code, expect, hub, put, record, reviews, rows, send, two, with};
 use crate::support::{Hello, Hub, Peer};
 
 fn batch(id: Uuid, entries: &Value) -> Value {
@@ -184,5 +184,31 @@ async fn o4_what_a_restored_app_sends_under_a_new_install_meets_its_own_effect()
     // What it edits now is foreign to what the old install wrote.
     let lost = send(&mut restored, put("server_wins", id, 0, &json!({"x": 2}))).await;
     assert_eq!(lost["conflict"]["resolution"], "server", "e4: {lost}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn e11_a_correction_takes_the_refused_entry_out_of_the_inbox() {
+    let hub = hub().await;
+    let (mut alice, _) = come(&hub, Uuid::now_v7()).await;
+    let ids = [Uuid::now_v7(), Uuid::now_v7()];
+    let entries: Vec<_> = ids.iter().map(|id| put("strict", *id, 0, &json!({"n": "no number"}))).collect();
+    let refused = alice.ask(numbered(1, &json!(entries))).await;
+    assert!(results(&refused).iter().all(|result| code(result) == "validation_failed"), "{refused}");
+    assert!(ids.iter().all(|id| reviews(&hub, *id)[0].open));
+    // The second was applied from the inbox meanwhile.
+    let database = rusqlite::Connection::open(hub.database()).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    let applied = database.execute("UPDATE review SET state = 3 WHERE number = 2", []).unwrap();
+    assert_eq!(applied, 1);
+    let correct = |n: usize| {
+        let entry = put("strict", ids[n], 0, &json!({"n": 1}));
+        with(entry, &json!({"corrects": n + 1}))
+    };
+    let corrected = alice.ask(numbered(3, &json!([correct(0), correct(1)]))).await;
+    let statuses: Vec<_> = results(&corrected).iter().map(|result| result["status"].clone()).collect();
+    assert_eq!(statuses, ["created", "duplicate"], "{corrected}");
+    let kept = reviews(&hub, ids[0]);
+    assert_eq!((kept.len(), kept[0].open), (1, false));
     hub.stop().await;
 }

@@ -7,5 +7,6 @@ mod rights;
 mod secrets;
 mod table;
 mod tenants;
+mod turmoil;
 mod ways;
 mod world;

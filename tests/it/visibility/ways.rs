@@ -12,34 +12,24 @@ use super::world::{Hands, Watcher, hub};
 use crate::support::Hub;
 
 /// The table with each case's record, on a hub, at the moment when the lookers come in.
-struct World {
-    hub: Hub,
-    hands: Hands,
-    cases: Vec<(Case, Uuid)>,
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) hands: Hands,
+    pub(super) cases: Vec<(Case, Uuid)>,
 }
 
 impl World {
-    async fn new(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) async fn new(change: impl FnOnce(&mut Settings)) -> Self {
         let hub = hub(change).await;
         let hands = Hands::new(&hub).await;
         let cases = cases().into_iter().map(|case| (case, Uuid::now_v7())).collect();
         let mut world = Self { hub, hands, cases };
-        world.play(|case| 0..case.before).await;
+        play(&world.hub, &mut world.hands, &world.cases, |case| 0..case.before).await;
         world
     }
 
-    /// Makes steps of all cases in turns: the first of each, then the second of each.
-    async fn play(&mut self, steps: impl Fn(&Case) -> std::ops::Range<usize>) {
-        let most = self.cases.iter().map(|(case, _)| case.steps.len()).max().unwrap();
-        for step in 0..most {
-            for (case, id) in self.cases.iter().filter(|(case, _)| steps(case).contains(&step)) {
-                self.hands.act(&self.hub, case, *id, step + 1).await;
-            }
-        }
-    }
-
     async fn happen(&mut self) {
-        self.play(|case| case.before..case.steps.len()).await;
+        happen(&self.hub, &mut self.hands, &self.cases).await;
     }
 
     async fn watchers(&self) -> Vec<Watcher> {
@@ -63,7 +53,7 @@ impl World {
     }
 
     /// The copy is exactly what may be seen at a version of each record.
-    fn check_held(&self, watcher: &Watcher, version: impl Fn(&Case) -> usize) {
+    pub(super) fn check_held(&self, watcher: &Watcher, version: impl Fn(&Case) -> usize) {
         for (case, id) in &self.cases {
             let version = version(case);
             let held = watcher.copy.get(case.domain, &id.to_string());
@@ -75,6 +65,26 @@ impl World {
         let marks = watcher.copy.len() - self.cases.iter().filter(seen).count();
         assert!(marks <= 1, "{:?} holds records that nobody made", watcher.looker);
     }
+}
+
+/// Makes steps of all cases in turns: the first of each, then the second of each.
+async fn play(
+    hub: &Hub,
+    hands: &mut Hands,
+    cases: &[(Case, Uuid)],
+    steps: impl Fn(&Case) -> std::ops::Range<usize>,
+) {
+    let most = cases.iter().map(|(case, _)| case.steps.len()).max().unwrap();
+    for step in 0..most {
+        for (case, id) in cases.iter().filter(|(case, _)| steps(case).contains(&step)) {
+            hands.act(hub, case, *id, step + 1).await;
+        }
+    }
+}
+
+/// Makes all steps that the lookers are there for.
+pub(super) async fn happen(hub: &Hub, hands: &mut Hands, cases: &[(Case, Uuid)]) {
+    play(hub, hands, cases, |case| case.before..case.steps.len()).await;
 }
 
 /// Which steps after the beginning gave a looker something to see or took it away.
