@@ -1,12 +1,12 @@
 //! What the tests drive a hub with: a hub in this process on a free port, and a peer that speaks raw
 //! frames, so that nothing of our own client hides what the hub says.
 
-mod gate;
 mod hub;
 mod peer;
 mod publisher;
+mod writer_gate;
 
-pub(crate) use gate::Gate;
 pub(crate) use hub::{Hub, HubBuilder, NOW_US};
 pub(crate) use peer::{Hello, Peer};
 pub(crate) use publisher::Publisher;
+pub(crate) use writer_gate::Gate;
