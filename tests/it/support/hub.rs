@@ -43,7 +43,7 @@ impl Hub {
         settings.auth.hs256_secret = Some(Secret::new("a test secret of more than 32 bytes, for all hubs"));
         settings.feed.position_ms = 50;
         settings.drain.secs = 1;
-        settings.drain.finish_secs = 5;
+        settings.drain.finish_secs = 1;
         if let Ok(bytes) = std::env::var("SYNCHUB_TEST_TAIL_BYTES") {
             settings.feed.tail_bytes = bytes.parse().unwrap();
         }

@@ -5,8 +5,12 @@ mod copy;
 mod entries;
 mod hub;
 mod peer;
+mod publisher;
+mod writer_gate;
 
 pub(crate) use copy::Copy;
 pub(crate) use entries::{delete, edit, journal, journals, ticket, tickets};
 pub(crate) use hub::{Hub, NOW_US};
 pub(crate) use peer::{Hello, Peer, request};
+pub(crate) use publisher::Publisher;
+pub(crate) use writer_gate::Gate;

@@ -227,6 +227,25 @@ impl Peer {
         self.until(kind).await.pop().unwrap()
     }
 
+    /// Sends a request under a fresh id without waiting; returns the id.
+    pub(crate) async fn request(&mut self, mut request: Value) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        request["id"] = json!(id);
+        self.send(&request).await;
+        id
+    }
+
+    /// The answer to a request; other frames before it are skipped.
+    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["id"] == id {
+                return frame;
+            }
+        }
+    }
+
     /// The code with which the hub closes; frames before it are skipped.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {

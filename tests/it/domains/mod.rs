@@ -1,0 +1,4 @@
+//! Domains as data: a file is all it takes, for everyone or for one tenant (invariant 8).
+
+mod faults;
+mod files;
