@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use synchub_protocol::server::Origin;
 use synchub_protocol::{Data, Priority};
 use uuid::Uuid;
@@ -274,3 +275,20 @@ pub struct Head {
 
 /// How many changes of a record are read back at most (E3, C5).
 pub const HISTORY_LIMIT: usize = 100;
+
+/// How much a record may weigh; without a bound, edits of a few fields each could let one grow for ever.
+pub const MAX_WEIGHT: usize = 256 * 1024;
+
+/// About how many bytes a map of fields takes in memory.
+pub fn weight(data: &Data) -> usize {
+    data.iter().map(|(key, value)| 64 + key.len() + value_weight(value)).sum()
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 32 + value_weight(item)).sum(),
+        Value::Object(map) => weight(map),
+        _ => 0,
+    }
+}

@@ -111,7 +111,11 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
-        let router = http::router(http::State { deps: Arc::clone(&deps), tasks: tasks.clone() });
+        let router = http::router(http::State {
+            deps: Arc::clone(&deps),
+            tasks: tasks.clone(),
+            readiness: http::Readiness::default(),
+        });
         let most = deps.settings.limits.max_connections;
         tasks.spawn(http::serve(listener, router, most, tasks.clone()));
         Ok(Self { deps, tasks, address })
@@ -173,7 +177,9 @@ impl Node {
             if mailboxes.is_empty() {
                 return;
             }
-            mailboxes.iter().for_each(|mailbox| self.tell_to_go(mailbox));
+            for mailbox in &mailboxes {
+                self.tell_to_go(mailbox);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -13,6 +13,7 @@ use crate::session::Deps;
 use crate::tasks::Tasks;
 
 pub use accept::{bind, serve};
+pub use health::Readiness;
 
 /// What every endpoint may use.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct State {
     pub deps: Arc<Deps>,
     /// Sessions run on it.
     pub tasks: Tasks,
+    /// Whether the store answers.
+    pub readiness: Readiness,
 }
 
 /// All routes.

@@ -1,13 +1,18 @@
 //! The one live session of each device on this node, and every session for the drain.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use synchub_protocol::CloseReason;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::mailbox::{Command, Mailbox};
+
+/// How many hellos of different devices may be accepted at once, but for chance.
+const TURNS: usize = 1024;
 
 /// A device as tokens and hellos name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,13 +46,30 @@ pub struct Devices {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     devices: DashMap<DeviceKey, Living>,
     sessions: DashMap<u64, Arc<Mailbox>>,
+    /// One of these is held while a device's hello is looked at, taken a generation for, and joined.
+    turns: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let turns = std::iter::repeat_with(Mutex::default).take(TURNS).collect();
+        Self { devices: DashMap::new(), sessions: DashMap::new(), turns, hasher: RandomState::new() }
+    }
 }
 
 impl Devices {
+    /// Waits until no other hello of the device is being accepted, so that of two that come at once the
+    /// one with the lower attempt is the late one, whichever was read first (C11).
+    pub async fn turn(&self, key: &DeviceKey) -> MutexGuard<'_, ()> {
+        let place = usize::try_from(self.shared.hasher.hash_one(key) % TURNS as u64).unwrap_or(0);
+        self.shared.turns[place].lock().await
+    }
+
     /// Whether a hello is the late one: the same install said a higher attempt already (C11).
     pub fn is_late(&self, key: &DeviceKey, install: Option<Uuid>, attempt: Option<u64>) -> bool {
         self.shared.devices.get(key).is_some_and(|living| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use synchub_protocol::server::{Change, ChangeOperation};
 use synchub_protocol::{Data, Encoding, ServerFrame, Timestamp};
-use synchub_rules::record::{LogRow, RowKind};
+use synchub_rules::record::{LogRow, RowKind, weight};
 use synchub_rules::route::Delivery;
 
 /// A log row with its frames, made when somebody first needs them (invariant 10).
@@ -21,7 +21,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Wraps a row; nothing is encoded yet.
     pub fn new(row: Arc<LogRow>) -> Self {
-        let weight = 256 + row.after.as_ref().map_or(0, |view| weigh(&view.data)) + weigh(&row.old);
+        let weight = 256 + row.after.as_ref().map_or(0, |view| weight(&view.data)) + weight(&row.old);
         Self { row, weight, frames: Default::default() }
     }
 
@@ -62,20 +62,6 @@ fn wrong_on_purpose(data: &Arc<Data>) -> Arc<Data> {
         Arc::new(wrong)
     });
     Arc::clone(data)
-}
-
-/// About how many bytes a map of fields takes.
-fn weigh(data: &Data) -> usize {
-    data.iter().map(|(key, value)| 64 + key.len() + weigh_value(value)).sum()
-}
-
-fn weigh_value(value: &serde_json::Value) -> usize {
-    match value {
-        serde_json::Value::String(text) => text.len(),
-        serde_json::Value::Array(items) => items.iter().map(|item| 32 + weigh_value(item)).sum(),
-        serde_json::Value::Object(map) => weigh(map),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

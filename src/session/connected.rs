@@ -12,10 +12,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
+use super::event::Event;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
 use super::progress::Progress;
-use super::socket::{Event, Socket};
+use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
 use crate::auth::Identity;

@@ -12,7 +12,8 @@ use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerF
 use tokio::time::timeout;
 
 use super::deps::Deps;
-use super::socket::{Event, Socket};
+use super::event::Event;
+use super::socket::Socket;
 use super::subscriptions::{Reach, Rights, Subscriptions};
 use crate::auth::{Identity, Role};
 use crate::push::Feed;
@@ -118,6 +119,10 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         device: device.id.clone(),
     });
     let install = hello.device.as_ref().and_then(|device| device.install_id);
+    let _turn = match &key {
+        Some(key) => Some(deps.devices.turn(key).await),
+        None => None,
+    };
     if key.as_ref().is_some_and(|key| deps.devices.is_late(key, install, hello.attempt)) {
         return Err(CloseReason::Replaced.into());
     }

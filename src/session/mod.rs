@@ -12,6 +12,7 @@ mod connected;
 mod counting;
 mod cursor;
 mod deps;
+mod event;
 mod handshake;
 mod in_flight;
 mod live;

@@ -20,31 +20,14 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::counting::{Counting, wire_size};
+use super::event::Event;
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
 const READ_BUFFER: usize = 4096;
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 16 * 1024;
-/// What happened on the socket.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A frame in the session's encoding.
-    Frame(Bytes),
-    /// A sign of life without a frame.
-    Alive,
-    /// Everything that was sent has left, and buffers can be given back.
-    Flushed,
-    /// A frame over the limit, but at most twice as large; it was skipped.
-    Oversized(usize),
-    /// There is room to send.
-    Writable,
-    /// The socket is over.
-    Ended(CloseReason),
-}
-
 /// A WebSocket in one encoding.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the stream")]
 pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
@@ -316,7 +299,7 @@ mod tests {
         let (mut socket, peer) = pair().await;
         let sizes = sizes(400);
         let (mut sink, mut stream) = peer.split();
-        let echoed = std::cell::Cell::new(0);
+        let answered = std::cell::Cell::new(0);
         let send = async {
             for (n, size) in sizes.iter().enumerate() {
                 if n % 7 == 0 {
@@ -327,7 +310,7 @@ mod tests {
                     sink.flush().await.unwrap();
                 }
                 // Now and then both sides are quiet, which is when buffers can be given back.
-                while n % 40 == 0 && echoed.get() <= n {
+                while n % 40 == 0 && answered.get() <= n {
                     tokio::task::yield_now().await;
                 }
             }
@@ -366,7 +349,7 @@ mod tests {
                 match stream.next().await.unwrap().unwrap() {
                     Message::Binary(bytes) => {
                         echoes += usize::from(bytes.len() == 20_000);
-                        echoed.set(echoes);
+                        answered.set(echoes);
                     }
                     message => assert!(message.is_pong()),
                 }

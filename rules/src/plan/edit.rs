@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use synchub_protocol::Data;
-use synchub_protocol::server::{Resolution, Status, Strategy};
+use synchub_protocol::server::{EntryError, Resolution, Status, Strategy};
+use synchub_protocol::{Data, ErrorCode};
 
 use crate::conflict::{self, Clash, Winner, owners};
 use crate::domain::{Definition, Violation};
@@ -14,7 +14,7 @@ use crate::group::ReviewKind;
 use crate::plan::entry::{Case, Dispute, Ruling};
 use crate::plan::slot::Slot;
 use crate::plan::write::Change;
-use crate::record::{PastChange, RowKind, Stamp};
+use crate::record::{self, PastChange, RowKind, Stamp};
 
 /// A field that the entry changes.
 #[derive(Debug)]
@@ -39,10 +39,10 @@ struct Merge<'a> {
 
 /// Decides an edit of a live record that the sender may see.
 pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
-    let record = &slot.record;
+    let standing = &slot.record;
     let definition = &*case.domain.definition;
-    let newer = slot.is_newer(case.base(record), case.author.install);
-    let home = match case.home(Some(record)) {
+    let newer = slot.is_newer(case.base(standing), case.author.install);
+    let home = match case.home(Some(standing)) {
         Ok(home) => home,
         Err(error) => return Ruling::refused(error),
     };
@@ -59,7 +59,10 @@ pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
             None => return Ruling::refused(violation.into()),
         }
     };
-    let moved = (record.unit, record.owner) != (home.unit, home.owner);
+    if record::weight(&data) > record::MAX_WEIGHT.max(record::weight(&standing.data)) {
+        return Ruling::refused(too_large());
+    }
+    let moved = (standing.unit, standing.owner) != (home.unit, home.owner);
     let change = (moved || !merge.edits.is_empty()).then(|| {
         let priority = case.priority(&data);
         Change { kind: RowKind::Update, data, old, home, stamp, priority }
@@ -69,6 +72,13 @@ pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
         (None, None) => Ruling::plain(Status::Unchanged),
         (None, Some(change)) => Ruling::changed(if newer { Status::Merged } else { Status::Updated }, change),
     }
+}
+
+/// A record that would grow beyond what is kept; what stands may shrink.
+fn too_large() -> EntryError {
+    let message =
+        format!("the record would take more than {} bytes; take fields out first", record::MAX_WEIGHT);
+    EntryError { code: ErrorCode::TooLarge, message, field: None }
 }
 
 /// An edit that meets a tombstone without naming it: the delete stands (D1, D2).

@@ -53,6 +53,24 @@ async fn e2_a_field_that_is_absent_stays_null_clears_and_equal_values_are_no_edi
 }
 
 #[tokio::test]
+async fn e2_a_record_cannot_be_made_to_grow_for_ever() {
+    let hub = hub().await;
+    let (mut alice, _) = two(&hub).await;
+    let (id, domain) = (Uuid::now_v7(), "client_wins");
+    expect(&mut alice, put(domain, id, 0, &json!({"a": 1})), "created").await;
+    let text = "x".repeat(60_000);
+    for version in 1..=4 {
+        expect(&mut alice, delta(domain, id, version, &json!({format!("f{version}"): text})), "updated")
+            .await;
+    }
+    let refused = send(&mut alice, delta(domain, id, 5, &json!({"f5": text}))).await;
+    assert_eq!(code(&refused), "too_large");
+    assert_eq!(record(&hub, id).unwrap().0, 5, "nothing was applied");
+    expect(&mut alice, delta(domain, id, 5, &json!({"f1": null, "f5": text})), "updated").await;
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn e3_e6_offline_edits_of_different_fields_of_whole_records_merge() {
     let hub = hub().await;
     for domain in STRATEGIES {

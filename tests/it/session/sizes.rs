@@ -62,17 +62,17 @@ async fn a_peer_in_the_middle_of_a_huge_frame_reads_why_it_was_closed() {
 }
 
 #[tokio::test]
-async fn before_hello_16_kib_are_taken_and_no_more() {
+async fn before_hello_64_kib_are_taken_and_no_more() {
     let hub = hub().await;
-    let filter = |count: usize| {
-        let words: Vec<_> = (0..count).map(|n| format!("{n:0>100}")).collect();
+    let filters = |count: usize| {
+        let words: Vec<_> = (0..70).map(|n| format!("{n:0>100}")).collect();
         let subscription = json!({"domain": "ticket", "filter": {"subject": words}});
-        json!({"subscriptions": [subscription, subscription]})
+        json!({"subscriptions": vec![subscription; count]})
     };
-    let (mut peer, _) = Peer::hello(&hub, &Hello::of("alice", "a").with(filter(70))).await;
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("alice", "a").with(filters(7))).await;
     peer.until("caught_up").await;
     let mut peer = Peer::open(&hub, Encoding::Json).await;
-    peer.send(&Hello::of("alice", "b").with(filter(79)).frame(&hub)).await;
+    peer.send(&Hello::of("alice", "b").with(filters(12)).frame(&hub)).await;
     assert_eq!(peer.close_code().await, 4505);
 }
 
