@@ -66,7 +66,7 @@ async fn c8_a_slow_reader_catches_up_and_misses_nothing(tail_bytes: usize) {
         seq = seq.max(alice.commit(json!([edit("ticket", known[0], 1, &json!({"subject": "small"}))])).await);
         copy.follow(&mut bob, seq).await;
         assert!(hub.slow_readers() > slow_before, "the peer was never slow");
-        assert!(known.iter().skip(1).all(|id| copy.version("ticket", id) == Some(1)));
+        assert!(known.iter().skip(1).all(|id| copy.version("ticket", *id) == Some(1)));
         assert_eq!(copy.version("ticket", known[0]), Some(2));
         bob.close().await;
     }
