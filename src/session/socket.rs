@@ -276,22 +276,17 @@ mod tests {
         (0..size).map(|at| u8::try_from((at * 31 + n * 7 + size) % 251).unwrap()).collect()
     }
 
-    /// Sizes by chance: most small, some over the buffers, few huge; around the steps of the wire size.
+    /// Sizes around the steps of the wire size and of the buffers, in many orders.
     fn sizes(count: usize) -> Vec<usize> {
-        let mut state = 7_u64;
-        let mut below = |limit: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from((state >> 33) % limit).unwrap()
-        };
-        let size = |_| match below(20) {
-            0 => 900_000 + below(1000),
-            1 | 2 => 20_000 + below(60_000),
-            3..6 => 4000 + below(200),
-            6 => 65_530 + below(12),
-            7 => 120 + below(12),
-            _ => below(100),
-        };
-        (0..count).map(size).collect()
+        const SIZES: [usize; 11] = [3, 124, 65_534, 50, 4094, 20_000, 0, 900_000, 17, 4100, 80_000];
+        (0..count).map(|n| SIZES[(n * 7 + n / 11) % SIZES.len()] + n % 5).collect()
+    }
+
+    async fn flush(socket: &mut Socket) {
+        while !socket.is_flushed() {
+            let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
@@ -314,7 +309,6 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             }
-            sink.flush().await.unwrap();
         };
         let take = async {
             let (mut taken, mut echoes, mut rebuilt) = (0, 0, 0);
@@ -338,10 +332,7 @@ mod tests {
                 rebuilt += usize::from(swollen && !socket.swollen);
             }
             assert!(rebuilt > 0, "the buffers were given back at times");
-            while !socket.is_flushed() {
-                let _ = futures::poll!(std::pin::pin!(socket.event(false)));
-                tokio::task::yield_now().await;
-            }
+            flush(&mut socket).await;
         };
         let drain = async {
             let mut echoes = 0;
@@ -371,14 +362,7 @@ mod tests {
             assert!(matches!(socket.event(true).await, Event::Writable));
             socket.send(Bytes::from(message(1, size))).unwrap();
             assert!(socket.swollen);
-            let read = peer.next();
-            let flush = async {
-                while !socket.is_flushed() {
-                    let _ = futures::poll!(std::pin::pin!(socket.event(false)));
-                    tokio::task::yield_now().await;
-                }
-            };
-            let (read, ()) = tokio::join!(read, flush);
+            let (read, ()) = tokio::join!(peer.next(), flush(&mut socket));
             assert_eq!(read.unwrap().unwrap().len(), size);
             peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
             assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));

@@ -16,6 +16,7 @@ async fn live(hub: &Hub, encoding: Encoding, install: bool) -> Peer {
     peer
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read like the frames they make")]
 fn batch(entries: Value) -> Value {
     json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": entries})
 }

@@ -11,6 +11,7 @@ fn alice(more: Value) -> Hello {
     Hello::of("alice", "a").to(&["ticket"]).with(more)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read like the frames they make")]
 fn install(id: Uuid, attempt: Value) -> Hello {
     alice(json!({"device": {"install_id": id}, "attempt": attempt}))
 }

@@ -9,6 +9,7 @@ fn alice(domains: &[&str]) -> Hello {
     Hello::of("alice", "a").to(domains)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read like the frames they make")]
 fn subscribe(subscriptions: Value) -> Value {
     json!({"type": "subscribe", "subscriptions": subscriptions})
 }
@@ -38,7 +39,7 @@ async fn c3_a_domain_that_is_added_comes_fresh_and_cursors_cover_it_afterwards()
     let frames = peer.until("caught_up").await;
     assert_eq!(frames[0]["type"], "snapshot", "{frames:?}");
     copy.take(&frames);
-    assert!(ids.iter().all(|id| copy.version("journal", id) == Some(1)));
+    assert!(ids.iter().all(|id| copy.version("journal", *id) == Some(1)));
     let seq = peer.commit(json!([journal(Uuid::now_v7(), "live"), ticket(Uuid::now_v7(), "live")])).await;
     copy.follow(&mut peer, seq).await;
     assert_eq!(copy.records.len(), 5);

@@ -171,7 +171,7 @@ async fn c4_what_changes_during_a_snapshot_comes_by_the_replay(tail_bytes: usize
         take(&hub, &hello, &mut copy, 1).await;
         let frames = take_all(&hub, &hello, &mut copy).await;
         assert!(frames.last().unwrap()["seq"].as_u64().unwrap() >= seq);
-        let versions: Vec<_> = ids.iter().map(|id| copy.version("ticket", id)).collect();
+        let versions: Vec<_> = ids.iter().map(|id| copy.version("ticket", *id)).collect();
         let expected = [Some(2), None, None, Some(1)];
         assert_eq!(versions, [expected, expected].concat(), "broken off at page {broken_at}: {frames:#?}");
         assert_eq!((copy.version("ticket", late), copy.records.len()), (Some(1), 5));

@@ -132,7 +132,7 @@ async fn c5_pages_bring_each_record_once_a_page(tail_bytes: usize) {
     let (frames, copy) = away(&hub, before, &after).await;
     let changes = said(&frames);
     assert!(changes.iter().all(|(_, version)| *version >= 6), "what stands: {changes:?}");
-    let versions: Vec<_> = ids.iter().map(|id| copy.version("ticket", id)).collect();
+    let versions: Vec<_> = ids.iter().map(|id| copy.version("ticket", *id)).collect();
     assert_eq!(versions, [Some(6), Some(6), Some(6), None]);
     let positions = frames.iter().filter(|frame| frame["type"] == "position").count();
     assert!(positions > 0, "each page ends with a place");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::Peer;
 
@@ -29,7 +30,9 @@ pub(crate) struct Copy {
 impl Copy {
     /// Takes frames in their order; those of the control lane are nothing to it.
     pub(crate) fn take(&mut self, frames: &[Value]) {
-        frames.iter().for_each(|frame| self.take_one(frame));
+        for frame in frames {
+            self.take_one(frame);
+        }
     }
 
     fn take_one(&mut self, frame: &Value) {
@@ -89,7 +92,7 @@ impl Copy {
     }
 
     /// The version that is held of a record; none if it is not.
-    pub(crate) fn version(&self, domain: &str, id: impl ToString) -> Option<u64> {
+    pub(crate) fn version(&self, domain: &str, id: Uuid) -> Option<u64> {
         self.records.get(&(domain.to_owned(), id.to_string())).map(|(version, _)| *version)
     }
 

@@ -93,14 +93,14 @@ impl Hub {
     }
 
     /// What `/metrics` says of a series, such as `synchub_batches_total`.
-    pub(crate) fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.node.deps().metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
     }
 
     /// Catch-ups of live sessions that had lost what was queued for them.
-    pub(crate) fn slow_readers(&self) -> f64 {
+    pub(crate) fn slow_readers(&self) -> u64 {
         self.metric("synchub_catch_ups_total{cause=\"slow_reader\"}")
     }
 

@@ -304,5 +304,7 @@ impl Peer {
     }
 
     /// Drops the connection without a word.
-    pub(crate) fn cut(self) {}
+    pub(crate) fn cut(self) {
+        drop(self);
+    }
 }
