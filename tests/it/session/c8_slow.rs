@@ -149,8 +149,15 @@ async fn inv5_answers_in_the_control_lane_are_bounded() {
     let (entries, _) = journals(1000);
     peer.commit(entries.clone()).await;
     let batch = json!({"type": "sync", "id": 7, "batch_id": Uuid::now_v7(), "entries": entries});
-    for _ in 0..150 {
+    let closed = || hub.metric("synchub_closes_total{reason=\"too_slow\"}") == 1;
+    for answered in 2..500 {
         peer.send(&batch).await;
+        while hub.metric("synchub_batches_total") < answered && !closed() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if closed() {
+            break;
+        }
     }
     assert_eq!(peer.close_code().await, 4003);
 }
