@@ -1,13 +1,13 @@
 //! The domains that this hub knows, with their numbers in the store.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use synchub_rules::domain;
 use synchub_rules::group::Domain;
 use synchub_rules::record::DomainNo;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Visible};
 
 /// Domains by tenant and name.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,12 @@ impl Catalog {
             definitions.iter().map(|(_, definition)| definition.name().to_owned()).collect();
         let names: Vec<_> = names.into_iter().collect();
         let numbers = store.domains(names.clone()).await?;
-        Ok(Self::numbered(definitions, &names.into_iter().zip(numbers).collect()))
+        let numbers = names.into_iter().zip(numbers).collect();
+        let moved = store.rescope(visibilities(definitions, &numbers)).await?;
+        if moved > 0 {
+            tracing::info!(records = moved, "records have moved to the scopes of a changed visibility");
+        }
+        Ok(Self::numbered(definitions, &numbers))
     }
 
     /// The definitions under these numbers; each name has one.
@@ -47,4 +52,19 @@ impl Catalog {
         let own = self.own.get(tenant).and_then(|own| own.get(name));
         own.or_else(|| self.shared.get(name)).map(Arc::clone)
     }
+}
+
+/// Who sees the records of each domain, for all tenants.
+fn visibilities(definitions: &domain::Catalog, numbers: &HashMap<String, DomainNo>) -> Vec<Visible> {
+    let mut visible: BTreeMap<DomainNo, Visible> = BTreeMap::new();
+    for (tenant, definition) in definitions.iter() {
+        let domain = numbers[definition.name()];
+        let none = Visible { domain, shared: None, own: BTreeMap::new() };
+        let entry = visible.entry(domain).or_insert(none);
+        match tenant {
+            Some(tenant) => drop(entry.own.insert(tenant.to_owned(), definition.visibility())),
+            None => entry.shared = Some(definition.visibility()),
+        }
+    }
+    visible.into_values().collect()
 }

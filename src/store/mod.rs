@@ -6,13 +6,14 @@
 
 pub mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use synchub_protocol::server::Origin;
 use synchub_protocol::{DeviceKind, Priority};
+use synchub_rules::domain::Visibility;
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
 use synchub_rules::record::{
     DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
@@ -32,6 +33,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Numbers for domains, given out where they are new; answers in order.
     async fn domains(&self, names: Vec<String>) -> Result<Vec<DomainNo>, StoreError>;
+
+    /// Gives the records of these domains the scopes that their visibility says, where it changed since the
+    /// last time (V2). Writes no log rows: for devices a changed visibility makes the domain fresh. Says how
+    /// many records moved.
+    async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError>;
 
     /// The number of a unit or user, given out where it is new.
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError>;
@@ -144,6 +150,17 @@ pub enum StoreError {
     /// What stands there cannot be read.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(String),
+}
+
+/// Who sees a domain's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    /// The domain.
+    pub domain: DomainNo,
+    /// In tenants without a definition of their own; none: they have no such domain.
+    pub shared: Option<Visibility>,
+    /// In tenants with one, by name.
+    pub own: BTreeMap<String, Visibility>,
 }
 
 /// What a party is.

@@ -11,6 +11,7 @@ mod load;
 mod origins;
 mod reader;
 mod register;
+mod rescope;
 mod rows;
 mod schema;
 mod write;
@@ -28,7 +29,7 @@ use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
     CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered, Registration,
-    SnapshotPage, SnapshotQuery, Store, StoreError,
+    SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
 };
 
 pub use self::inspect::Inspector;
@@ -85,6 +86,10 @@ impl Store for SqliteStore {
 
     async fn domains(&self, names: Vec<String>) -> Result<Vec<DomainNo>, StoreError> {
         Ok(self.writer.run(move |writer| register::domains(writer, &names)).await?)
+    }
+
+    async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError> {
+        Ok(self.writer.run(move |writer| rescope::rescope(writer, &domains)).await?)
     }
 
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError> {

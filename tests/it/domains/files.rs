@@ -140,3 +140,27 @@ async fn c1_a_changed_visibility_makes_a_domain_fresh_and_other_changes_do_not()
     assert_eq!(told, json!([{"domain": "parcel", "reason": "changed"}]));
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn v2_a_narrowed_visibility_hides_the_records_that_were_there() {
+    let hub = Hub::with(|_| {}).definition("parcel.toml", PARCEL).start().await;
+    let file = hub.database().with_file_name("domains").join("parcel.toml");
+    let north = Hello::of("alice", "a").unit("north").to(&["parcel"]);
+    let south = Hello::of("bob", "b").unit("south").to(&["parcel"]);
+    let (mut alice, _) = Peer::live(&hub, &north).await;
+    let entry = json!({"domain": "parcel", "mobile_id": Uuid::now_v7(), "version": 0, "data": {"text": "x"}});
+    alice.sync(json!([entry])).await;
+    let records =
+        |frames: Vec<Value>| frames.iter().filter_map(|frame| frame["records"].as_array()).flatten().count();
+    let (bob, frames) = Peer::live(&hub, &south).await;
+    assert_eq!(records(frames), 1, "everyone in the tenant");
+    let cursor = bob.cursor.clone();
+    std::fs::write(&file, PARCEL.replace("\"tenant\"", "\"unit\"")).unwrap();
+    let hub = hub.restart().await;
+    for cursor in [cursor.as_deref(), None] {
+        let (_bob, frames) = Peer::live(&hub, &south.clone().with(json!({"cursor": cursor}))).await;
+        assert_eq!(records(frames), 0, "only the unit");
+    }
+    let (_alice, frames) = Peer::live(&hub, &north).await;
+    assert_eq!(records(frames), 1);
+}
