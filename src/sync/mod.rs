@@ -1,6 +1,6 @@
 //! The engine: what every way in hands its batches to.
 //!
-//! [`validate`] turns a frame into a submission, [`committer`] joins what waits for one tenant into one
+//! [`validate`] turns a frame into a submission, `committer` joins what waits for one tenant into one
 //! transaction and answers each, the rules themselves are `synchub_rules::plan`. It does not know who is
 //! connected: what was committed goes to the bus.
 
