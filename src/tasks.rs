@@ -63,9 +63,13 @@ mod tests {
 
     #[tokio::test]
     async fn inv12_a_vital_task_that_dies_fails_the_node() {
-        let tasks = Tasks::default();
-        tasks.spawn_vital(async { panic!("dies on purpose") });
-        tasks.failed().cancelled().await;
+        let ends: [fn(); 2] = [|| (), || panic!("dies on purpose")];
+        for end in ends {
+            let tasks = Tasks::default();
+            tasks.spawn_vital(async move { end() });
+            tasks.join().await;
+            assert!(tasks.failed().is_cancelled());
+        }
 
         let tasks = Tasks::default();
         let finishing = tasks.finishing().clone();
