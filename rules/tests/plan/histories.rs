@@ -1,12 +1,14 @@
 //! Random histories: what must hold for every order, cut and repetition of entries.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use synchub_protocol::Data;
 use synchub_protocol::server::Status;
 use synchub_rules::group::{Author, Submission};
-use synchub_rules::record::{RecordNo, RowKind};
+use synchub_rules::record::{InstallNo, RecordNo, RowKind};
 
 use crate::support::{Asked as _, Batch, Hub, Sent, Store, batch, create, delete, delta, device, edit};
 
@@ -73,6 +75,22 @@ fn submissions(hub: &mut Hub, devices: &[Author], group: &[(i64, bool, Vec<Step>
     batches.into_iter().map(|batch| hub.submission(batch)).collect()
 }
 
+/// Numbers the batches of a group, each as if those before it were decided, but for its `shift`: -1 begins
+/// at a number that was given, 1 leaves a gap; where it is 2 the batch is numbered right and comes twice.
+fn numbered(group: Vec<Submission>, shifts: &[i64]) -> Vec<Submission> {
+    let mut given: HashMap<InstallNo, u64> = HashMap::new();
+    let mut numbered = Vec::new();
+    for (mut one, shift) in group.into_iter().zip(shifts) {
+        let given = given.entry(one.author.install).or_default();
+        let first = (*given + 1).saturating_add_signed(if *shift == 2 { 0 } else { *shift }).max(1);
+        *given = first + one.entries.len() as u64 - 1;
+        one.first_number = Some(first);
+        numbered.extend((*shift == 2).then(|| one.clone()));
+        numbered.push(one);
+    }
+    numbered
+}
+
 /// The store without the numbers of records, which hang on how they were asked for.
 fn plain(store: &Store) -> Store {
     let mut store = store.clone().unnumbered();
@@ -96,6 +114,7 @@ proptest! {
         devices in devices(),
         before in prop::collection::vec(group(), 0..6),
         last in group(),
+        shifts in prop::option::of(prop::collection::vec(select(vec![0, 0, 0, -1, 1, 2]), 5)),
     ) {
         let mut hub = Hub::default();
         for group in &before {
@@ -104,6 +123,7 @@ proptest! {
         }
         let mut single = hub.clone();
         let group = submissions(&mut hub, &devices, &last);
+        let group = if let Some(shifts) = shifts { numbered(group, &shifts) } else { group };
         single.now_us = hub.now_us;
         let together = hub.decide(&group);
         let alone: Vec<_> = group.iter().flat_map(|one| single.decide(std::slice::from_ref(one))).collect();
