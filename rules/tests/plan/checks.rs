@@ -160,6 +160,7 @@ fn e8_merged_into_a_newer_version_what_is_not_allowed_keeps_the_records_field() 
         let [audit] = hub.reviews(ReviewKind::Resolved)[..] else { panic!("and in the audit log") };
         assert_eq!(audit.id, outcome.conflict().conflict_id);
         assert_eq!(audit.fields, data(json!({"status": {"winner": "server", "why": "invalid_transition"}})));
+        assert_eq!(lost.fields, audit.fields, "it says which field did not go through");
     }
 }
 
