@@ -301,7 +301,7 @@ mod tests {
                     sink.feed(Message::Ping(Bytes::from(vec![1; n % 126]))).await.unwrap();
                 }
                 sink.feed(Message::Binary(message(n, *size).into())).await.unwrap();
-                if n % 5 == 0 {
+                if n % 5 == 0 || n + 1 == sizes.len() {
                     sink.flush().await.unwrap();
                 }
                 // Now and then both sides are quiet, which is when buffers can be given back.
