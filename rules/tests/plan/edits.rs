@@ -278,6 +278,23 @@ fn e5_resolved_conflicts_are_audited_with_both_sides() {
 }
 
 #[test]
+fn e5_the_audit_says_what_decided() {
+    const PRIORITY: &str = "device_priority";
+    for (domain, priorities, winner, why) in [
+        ("client_wins", (50, 50), "client", "strategy"),
+        (RECENT, (100, 40), "client", "time"),
+        (PRIORITY, (40, 100), "client", "device_priority"),
+        (PRIORITY, (100, 40), "server", "device_priority"),
+        (PRIORITY, (50, 50), "client", "time"),
+    ] {
+        let (hub, _) = clash(domain, priorities, 1_600_000);
+        let [review] = hub.reviews(ReviewKind::Resolved)[..] else { panic!("one audit row") };
+        let expected = data(json!({"a": {"winner": winner, "why": why}}));
+        assert_eq!(review.fields, expected, "{domain} {priorities:?}");
+    }
+}
+
+#[test]
 fn e6_own_newer_writes_do_not_make_it_merged() {
     let mut hub = hub(RECENT);
     hub.put(&device(20), delta(RECENT, 1, 1, json!({"a": 2})));

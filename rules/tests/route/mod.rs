@@ -153,6 +153,12 @@ fn c5_what_was_never_in_view_is_not_told() {
 }
 
 #[test]
+fn c5_a_deleted_record_was_not_in_view_before_it_was_made_anew() {
+    let hub = hub_with(vec![delete(UNIT, 1, 1), edit(UNIT, 1, 2, json!({"f": 2}))]);
+    assert_eq!(page(&hub, &reader(), 2, 100), [], "who has the delete holds nothing to remove");
+}
+
+#[test]
 fn c5_before_any_of_its_rows_in_the_page_counts() {
     let set = |version, f: u8| delta(UNIT, 1, version, json!({"f": f}));
     let hub = hub_with(vec![set(1, 2), set(2, 1), set(3, 3)]);
