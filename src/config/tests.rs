@@ -163,6 +163,7 @@ fn every_variable_sets_its_own_setting() {
             ("bus.url", _) => continue,
             ("listen", _) => "127.0.0.1:9".to_owned(),
             ("store.url", _) => "sqlite:elsewhere.db".to_owned(),
+            ("auth.keys", _) => r#"[{"algorithm": "ES256", "file": "key.pem"}]"#.to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
             (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() - 1).to_string(),
