@@ -53,7 +53,7 @@ pub enum KeyError {
 pub(super) struct Key {
     pub(super) kid: Option<String>,
     pub(super) algorithm: Algorithm,
-    key: DecodingKey,
+    public_or_secret: DecodingKey,
     validation: Validation,
 }
 
@@ -76,7 +76,7 @@ impl Key {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        Self { kid, algorithm, key, validation }
+        Self { kid, algorithm, public_or_secret: key, validation }
     }
 
     /// Whether a token with this header may be signed with this key. A key without a name is for
@@ -88,7 +88,7 @@ impl Key {
 
     /// What the token says, if it is signed with this key. Its times are not looked at.
     pub(super) fn claims(&self, token: &str) -> Result<Claims, Error> {
-        Ok(decode::<Claims>(token, &self.key, &self.validation)?.claims)
+        Ok(decode::<Claims>(token, &self.public_or_secret, &self.validation)?.claims)
     }
 }
 

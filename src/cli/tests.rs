@@ -187,3 +187,34 @@ fn exit_codes_tell_wrong_use_from_failure() {
     );
     assert_eq!(String::from_utf8(err).unwrap(), "synchub: bad flag\nsynchub: cannot commit: no space\n");
 }
+
+#[test]
+fn public_keys_are_checked_and_are_keys_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().to_str().unwrap();
+    let set = folder.path().join("jwks.json");
+    std::fs::write(&set, "{\"keys\": []}").unwrap();
+    let env = [("SYNCHUB_AUTH_JWKS_FILE", set.to_str().unwrap())];
+    let ran = run_with(&env, &["check-config"]);
+    ran.outcome.unwrap();
+    assert_eq!(ran.err, "");
+    std::fs::write(&set, "{}").unwrap();
+    assert!(run_with(&env, &["check-config"]).usage().contains("no JWKS"));
+    let missing = [("SYNCHUB_AUTH_KEYS", r#"[{"algorithm": "RS256", "file": "/no/such.pem"}]"#)];
+    assert!(run_with(&missing, &["check-config"]).usage().contains("`auth.keys[0]`"));
+    let nobody = [("SYNCHUB_AUTH_JWKS_URL", "http://127.0.0.1:9/jwks.json")];
+    let ran = run_with(&nobody, &["check-config"]);
+    assert!(ran.outcome.is_ok() && ran.err.contains("cannot get the set of keys"), "{}", ran.err);
+
+    // A key that the hub made once is not for the tokens of an issuer.
+    load_or_make_dev_key(folder.path(), &*SeededEntropy::new(5)).unwrap();
+    let text = run_with(&env, &[&TOKEN[..], &["--data-dir", data_dir]].concat()).usage();
+    assert!(text.contains("public keys only"), "{text}");
+    let auth = AuthSettings { jwks_file: Some(set), ..AuthSettings::default() };
+    let settings = Settings { auth, data_dir: folder.path().to_owned(), ..Settings::default() };
+    assert!(serve::greeting(&settings, NOW_US).unwrap().contains("ws://127.0.0.1:8480/ws"));
+    for dev in [false, true] {
+        let with_key = serve::with_key(settings.clone(), dev, &*SeededEntropy::new(1)).unwrap();
+        assert_eq!(with_key, settings);
+    }
+}

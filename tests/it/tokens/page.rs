@@ -7,7 +7,7 @@ use std::process::Command;
 
 use synchub::auth::Verifier;
 use synchub::clock::{Clock, SystemClock};
-use synchub::config::{Secret, Sources, load};
+use synchub::config::{AuthSettings, Secret, Sources, load};
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
@@ -53,8 +53,8 @@ fn the_commands_for_a_secret_make_good_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let token = run("HS256", folder.path());
     let secret = std::fs::read_to_string(folder.path().join("hs256.secret")).unwrap();
-    let mut settings = synchub::config::AuthSettings::default();
-    settings.hs256_secret = Some(Secret::new(secret.trim_end()));
+    let secret = Some(Secret::new(secret.trim_end()));
+    let settings = AuthSettings { hs256_secret: secret, ..AuthSettings::default() };
     let verifier = Verifier::new(&settings).unwrap();
     assert!(verifier.verify_at_once(&token, SystemClock.now_us()).is_ok());
 }
