@@ -74,3 +74,38 @@ async fn a_hub_without_its_set_starts_and_tells_devices_to_come_back() {
     assert_eq!(greeted(&hub, &Issuer::new(Algorithm::RS256, "2027").token(&json!({}))).await, 4004);
     assert_eq!(greeted(&hub, &issuer.token(&json!({}))).await, 0, "the last good set goes on");
 }
+
+#[tokio::test]
+async fn a_session_is_renewed_with_a_key_that_is_asked_for() {
+    let [old, new, newer] = ["old", "new", "newer"].map(|kid| Issuer::new(Algorithm::EdDSA, kid));
+    let server = KeyServer::start(&[&old]);
+    let hub = Hub::with(|settings| settings.auth.jwks_url = Some(server.url())).start().await;
+    let hello = Hello::of("alice", "a").with(json!({"token": old.token(&json!({}))}));
+    let (mut peer, _) = Peer::hello(&hub, &hello).await;
+    let renewal = |id: u64, token: String| json!({"type": "token", "id": id, "token": token});
+    server.publish(&[&new]);
+    hub.clock.advance(10_000_000);
+
+    let held = server.hold().await;
+    peer.send(&renewal(5, new.token(&json!({})))).await;
+    server.until_asked(2).await;
+    peer.send(&renewal(6, new.token(&json!({})))).await;
+    let busy = peer.find("error").await;
+    assert_eq!((&busy["id"], &busy["code"]), (&json!(6), &json!("too_many_in_flight")));
+    peer.send(&json!({"type": "ping", "id": 7})).await;
+    assert_eq!(peer.find("pong").await["id"], 7, "the session goes on meanwhile");
+    drop(held);
+    assert_eq!(peer.find("token_accepted").await["id"], 5);
+
+    server.fail("503 Busy");
+    hub.clock.advance(10_000_000);
+    for (id, token, code) in
+        [(8, newer.token(&json!({})), "unavailable"), (9, new.token(&json!({"sub": "bob"})), "forbidden")]
+    {
+        peer.send(&renewal(id, token)).await;
+        let error = peer.find("error").await;
+        assert_eq!((&error["id"], &error["code"]), (&json!(id), &json!(code)));
+    }
+    peer.send(&renewal(10, new.token(&json!({})))).await;
+    assert_eq!(peer.find("token_accepted").await["id"], 10);
+}
