@@ -7,6 +7,7 @@ mod check;
 mod load;
 mod names;
 mod render;
+mod retention;
 mod secret;
 mod settings;
 mod store_url;
@@ -16,6 +17,7 @@ mod tests;
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{
     AuthSettings, BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings,

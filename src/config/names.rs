@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 37] = [
+pub const NAMES: [SettingName; 42] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -51,6 +51,11 @@ pub const NAMES: [SettingName; 37] = [
     name("catch_up.permits", "SYNCHUB_CATCH_UP_PERMITS"),
     name("commit.group_batches", "SYNCHUB_COMMIT_GROUP_BATCHES"),
     name("commit.group_entries", "SYNCHUB_COMMIT_GROUP_ENTRIES"),
+    name("retention.log_days", "SYNCHUB_RETENTION_LOG_DAYS"),
+    name("retention.batch_hours", "SYNCHUB_RETENTION_BATCH_HOURS"),
+    name("retention.review_days", "SYNCHUB_RETENTION_REVIEW_DAYS"),
+    name("retention.rows", "SYNCHUB_RETENTION_ROWS"),
+    name("retention.every_secs", "SYNCHUB_RETENTION_EVERY_SECS"),
     name("drain.secs", "SYNCHUB_DRAIN_SECS"),
     name("drain.reconnect_ms", "SYNCHUB_DRAIN_RECONNECT_MS"),
     name("drain.finish_secs", "SYNCHUB_DRAIN_FINISH_SECS"),
