@@ -104,9 +104,9 @@ impl Retention {
 
     async fn purge_logs(&self, before_us: i64, removed: &mut Removed) -> Result<(), StoreError> {
         let mut after = 0;
-        loop {
+        while !self.stop.is_cancelled() {
             let tenants = self.store.tenants_to_purge(after, before_us, TENANTS).await?;
-            let Some(&last) = tenants.last() else { return Ok(()) };
+            let Some(&last) = tenants.last() else { break };
             for tenant in tenants {
                 while let Some(purged) = self.step(Purgeable::Log(tenant), before_us).await? {
                     removed.log += purged.rows;
@@ -119,6 +119,7 @@ impl Retention {
             }
             after = last;
         }
+        Ok(())
     }
 
     /// One transaction, and a rest if another follows; none when the node stops.
@@ -132,7 +133,10 @@ impl Retention {
             self.metrics.purged.of(kind).inc_by(rows);
         }
         if purged.more {
-            sleep(began.elapsed() * REST).await;
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = sleep(began.elapsed() * REST) => {}
+            }
         }
         Ok(Some(purged))
     }

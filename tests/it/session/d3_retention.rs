@@ -154,6 +154,8 @@ async fn d3_c4_a_snapshot_whose_beginning_fell_below_the_horizon_begins_anew_and
     copy.take(&frames);
     copy.follow(&mut peer, seq).await;
     assert_eq!((firsts(&frames), expired(&hub)), (1, 1), "once more, and then never again");
+    let ended = frames.iter().filter(|frame| frame["last"] == true).count();
+    assert_eq!(ended, 1, "what was begun in vain is not gone on with");
     assert_eq!(copy.records, standing(&hub).await.records);
     assert_eq!(copy.version("ticket", sent[0]), None, "its delete is forgotten, but nobody holds it");
 
