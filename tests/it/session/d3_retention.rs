@@ -165,6 +165,36 @@ async fn d3_c4_a_snapshot_whose_beginning_fell_below_the_horizon_begins_anew_and
     assert_eq!(peer.find("snapshot").await["first"], true);
 }
 
+/// The row that says where a record stood is gone: it may have been in view, and a `remove` does no harm.
+#[tokio::test]
+async fn d3_c5_what_the_log_no_longer_says_is_in_doubt() {
+    for purged in [false, true] {
+        let hub = hub(0, 500).await;
+        let mut alice = alice(&hub).await;
+        let (old, new) = (Uuid::now_v7(), Uuid::now_v7());
+        alice.commit(json!([ticket(old, "smoke")])).await;
+        let filter = json!({"subscriptions": [{"domain": "ticket", "filter": {"subject": "fire"}}]});
+        let bob = Hello::of("bob", "b").with(filter);
+        let (peer, _) = Peer::live(&hub, &bob).await;
+        let cursor = peer.cursor.clone();
+        peer.close().await;
+        hub.clock.advance(20 * DAY_US);
+        alice.commit(json!([edit("ticket", old, 1, &json!({"group": "a"})), ticket(new, "smoke")])).await;
+        alice.commit(json!([edit("ticket", new, 1, &json!({"group": "a"}))])).await;
+        hub.clock.advance(11 * DAY_US);
+        if purged {
+            assert_eq!(hub.node.purge().await.unwrap().log, 1);
+        }
+        let (mut peer, welcome) = Peer::hello(&hub, &bob.with(json!({"cursor": cursor}))).await;
+        assert_eq!(welcome["fresh"], json!([]));
+        let mut frames = peer.until("caught_up").await;
+        frames.pop();
+        let said: Vec<_> = frames.iter().map(|frame| (&frame["operation"], &frame["mobile_id"])).collect();
+        let remove = (&json!("remove"), &json!(old));
+        assert_eq!(said, if purged { vec![remove] } else { Vec::new() });
+    }
+}
+
 #[tokio::test]
 async fn d3_a_live_session_is_not_hurt_by_a_purge() {
     for tail_bytes in [0, 4 << 20] {
