@@ -109,12 +109,52 @@ fn e3_before_version_zero_there_was_nothing() {
 
 #[test]
 fn e3_a_base_older_than_the_log_makes_every_field_an_edit() {
-    for (horizon, status) in [(1, Status::Unchanged), (2, Status::Conflict)] {
+    for (horizon, sent, status) in [
+        (1, 1, Status::Unchanged),
+        (2, 1, Status::Conflict),
+        // What stood in between is not what stood in the base.
+        (1, 2, Status::Conflict),
+        (2, 2, Status::Conflict),
+    ] {
         let mut hub = hub(RECENT);
         hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
         hub.put(&device(20), delta(RECENT, 1, 2, json!({"b": 3})));
         hub.store.horizon = horizon;
-        assert_eq!(hub.put(&device(30), edit(RECENT, 1, 1, json!({"b": 1}))).status(), status);
+        let outcome = hub.put(&device(30), edit(RECENT, 1, 1, json!({"b": sent})));
+        assert_eq!(outcome.status(), status, "{horizon} {sent}");
+    }
+}
+
+#[test]
+fn e3_before_version_zero_is_only_known_with_the_row_that_created() {
+    for (horizon, status) in [(0, Status::Conflict), (1, Status::Conflict)] {
+        let mut hub = hub(RECENT);
+        hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
+        hub.store.horizon = horizon;
+        assert_eq!(hub.put(&device(30), create(RECENT, 1, json!({"b": 1}))).status(), status, "{horizon}");
+    }
+}
+
+#[test]
+fn e3_d3_before_a_first_version_above_the_floor_there_was_nothing() {
+    let mut hub = Hub::default();
+    hub.store.version_floor = 7;
+    hub.put(&device(10), create(RECENT, 1, json!({"a": 1})));
+    let outcome = hub.put(&device(20), delta(RECENT, 1, 8, json!({"b": 2})));
+    assert_eq!(outcome.version(), 9);
+    assert_eq!(hub.put(&device(30), create(RECENT, 1, json!({"a": null}))).status(), Status::Unchanged);
+}
+
+#[test]
+fn e3_r1_a_base_is_read_back_over_a_jump_of_the_epoch() {
+    let mut hub = hub(RECENT);
+    hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
+    hub.store.epoch = 1;
+    let outcome = hub.put(&device(20), delta(RECENT, 1, 2, json!({"c": 1})));
+    assert_eq!(outcome.version(), (1 << 32) + 1);
+    for base in [1, 2] {
+        let outcome = hub.put(&device(30), edit(RECENT, 1, base, json!({"c": null})));
+        assert_eq!(outcome.status(), Status::Unchanged, "c was nothing in version {base}");
     }
 }
 
