@@ -86,7 +86,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
     let (limits, feed, pages) = (&settings.limits, &settings.feed, &settings.catch_up);
-    let (commit, drain) = (&settings.commit, &settings.drain);
+    let (commit, drain, retention) = (&settings.commit, &settings.drain, &settings.retention);
     vec![
         ("ack_flush_secs", settings.ack_flush_secs, 1..=3600),
         ("auth.leeway_secs", settings.auth.leeway_secs, 0..=300),
@@ -109,6 +109,11 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("catch_up.permits", pages.permits as u64, 1..=10_000),
         ("commit.group_batches", commit.group_batches as u64, 1..=100_000),
         ("commit.group_entries", commit.group_entries as u64, 1..=1_000_000),
+        ("retention.log_days", retention.log_days, 1..=36_500),
+        ("retention.batch_hours", retention.batch_hours, 24..=24 * 36_500),
+        ("retention.review_days", retention.review_days, 1..=36_500),
+        ("retention.rows", retention.rows.into(), 1..=100_000),
+        ("retention.every_secs", retention.every_secs, 1..=86_400),
         ("drain.secs", drain.secs, 0..=3600),
         ("drain.reconnect_ms", drain.reconnect_ms, 0..=3_600_000),
         ("drain.finish_secs", drain.finish_secs, 0..=3600),

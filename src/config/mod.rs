@@ -8,6 +8,7 @@ mod check;
 mod load;
 mod names;
 mod render;
+mod retention;
 mod secret;
 mod settings;
 mod store_url;
@@ -18,6 +19,7 @@ pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{
     BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings, FeedSettings,

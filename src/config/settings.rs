@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
 use super::auth::AuthSettings;
+use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub catch_up: CatchUpSettings,
     /// How batches are committed together.
     pub commit: CommitSettings,
+    /// How long the hub keeps what it needs only for a while.
+    pub retention: RetentionSettings,
     /// How the hub stops.
     pub drain: DrainSettings,
     /// What the hub says of itself.
@@ -66,6 +69,7 @@ impl Default for Settings {
             feed: FeedSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
+            retention: RetentionSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
             device_priority: DevicePrioritySettings::default(),

@@ -196,6 +196,8 @@ fn every_variable_sets_its_own_setting() {
             ("auth.keys", _) => r#"[{"algorithm": "ES256", "file": "key.pem"}]"#.to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
+            // 24 are promised to clients.
+            ("retention.batch_hours", _) => "25".to_owned(),
             (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() - 1).to_string(),
             _ => "something".to_owned(),
         };

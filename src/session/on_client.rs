@@ -130,6 +130,10 @@ impl Session {
 
     /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
     fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) -> Result<(), CloseReason> {
+        if matches!(self.mode, Mode::Live) {
+            // What is live goes on from the head, however long nothing was for the device.
+            self.reach_head();
+        }
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
