@@ -5,6 +5,7 @@
 
 mod codec;
 mod commit;
+mod digests;
 mod fault;
 mod inspect;
 mod load;
@@ -28,8 +29,8 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered, Registration,
-    SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
+    CommitError, Committed, DigestQuery, Digests, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered,
+    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
 };
 
 pub use self::inspect::Inspector;
@@ -66,7 +67,8 @@ impl SqliteStore {
     pub async fn open(path: &Path, options: SqliteOptions, cursor_key: [u8; 32]) -> Result<Self, OpenError> {
         let lock = schema::lock_folder(path)?;
         schema::run_migrations(path).await?;
-        let (connection, identity) = schema::open_writer(path, cursor_key)?;
+        let (mut connection, identity) = schema::open_writer(path, cursor_key)?;
+        digests::count_once(&mut connection).map_err(|error| OpenError::database(path, &error))?;
         let writer = Writer::new(connection, identity, lock);
         let writer = writer.map_err(|error| OpenError::database(path, &error))?;
         let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, &error))?;
@@ -113,6 +115,10 @@ impl Store for SqliteStore {
 
     async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
         self.reader.snapshot_page(query).await
+    }
+
+    async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        self.reader.digest(query).await
     }
 
     async fn histories(

@@ -11,12 +11,16 @@ use futures::StreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
+use tokio::sync::Semaphore;
 
-use super::codec;
 use super::origins::Origins;
 use super::rows::{self, ChangeRow, RecordRow};
 use super::schema::BUSY_TIMEOUT;
-use crate::store::{LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
+use super::{codec, digests};
+use crate::store::{
+    DigestQuery, DigestView, Digests, LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery,
+    StoreError,
+};
 
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,9 +30,11 @@ pub(super) struct Reader {
     pub(super) pool: SqlitePool,
     pub(super) epoch: u64,
     pub(super) origins: Origins,
+    /// Reads of whole domains that may run at once.
+    scans: Semaphore,
 }
 
-type Read = Transaction<'static, Sqlite>;
+pub(super) type Read = Transaction<'static, Sqlite>;
 
 impl Reader {
     pub(super) fn new(path: &Path, connections: u32, epoch: u64) -> Self {
@@ -45,7 +51,8 @@ impl Reader {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, epoch, origins: Origins::default() }
+        let scans = Semaphore::new(usize::try_from(connections / 2).unwrap_or(1).max(1));
+        Self { pool, epoch, origins: Origins::default(), scans }
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
@@ -103,7 +110,9 @@ impl Reader {
         let mut read = self.pool.begin().await?;
         let total = match query.after {
             Some(_) => None,
-            None => Some(count_live(&mut read, &query).await?),
+            None => {
+                Some(digests::of_scopes(&mut read, query.tenant, query.domain, &query.sight).await?.count)
+            }
         };
         let mut found = Found { rows: Vec::new(), bytes: 0, is_full: false };
         for (scope, after) in remaining(&query) {
@@ -115,6 +124,28 @@ impl Reader {
         read.commit().await?;
         let records = found.rows.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
         Ok(SnapshotPage { records, is_last: !found.is_full, total })
+    }
+
+    /// A query that has to look at records waits until fewer others do, so that pages find a connection.
+    pub(super) async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        let scans = query.views.iter().any(|view| view.filters.is_some());
+        // The semaphore is never closed.
+        let _scan = if scans { self.scans.acquire().await.ok() } else { None };
+        let mut read = self.pool.begin().await?;
+        let place = self.place_in(&mut read, query.tenant).await?;
+        let mut digests = Vec::with_capacity(query.views.len());
+        for DigestView { domain, filters } in &query.views {
+            let digest = match filters {
+                None => digests::of_scopes(&mut read, query.tenant, *domain, &query.sight).await?,
+                Some(filters) => {
+                    let view = (&query.sight, filters.as_ref());
+                    digests::of_matching(&mut read, query.tenant, *domain, view).await?
+                }
+            };
+            digests.push(digest);
+        }
+        read.commit().await?;
+        Ok(Digests { place, digests })
     }
 
     pub(super) async fn histories(
@@ -320,20 +351,4 @@ async fn live_records(
         found.rows.push(row);
     }
     Ok(())
-}
-
-async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
-    let count: i64 = match &query.sight {
-        Sight::Everything => sqlx::query_scalar(rows::COUNT_LIVE_OF_ALL)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .fetch_one(&mut **read),
-        Sight::Scopes(scopes) => sqlx::query_scalar(rows::COUNT_LIVE)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .bind(json_numbers(scopes.iter().map(|scope| scope.number()).collect()))
-            .fetch_one(&mut **read),
-    }
-    .await?;
-    Ok(codec::from_db(count)?)
 }
