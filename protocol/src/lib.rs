@@ -6,6 +6,7 @@
 //! a request or a socket ends; [`digest`] adds up what two sides compare. This crate does no I/O and
 //! knows neither sockets nor stores.
 
+mod answers;
 pub mod client;
 pub mod close;
 pub mod codec;
@@ -13,6 +14,8 @@ pub mod digest;
 pub mod entry;
 pub mod error;
 mod loose;
+mod pushes;
+mod requests;
 mod result;
 pub mod server;
 pub mod time;
