@@ -51,6 +51,15 @@ pub(super) fn show_log(
     run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
 }
 
+/// The digests of the tenant's domains; of one domain, each scope's too.
+pub(super) fn show_digests(
+    settings: &Settings,
+    tenant: &str,
+    domain: Option<&str>,
+) -> anyhow::Result<Vec<Value>> {
+    run(async { Ok(app::inspector(settings)?.digests(tenant, domain).await?) })
+}
+
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -90,6 +90,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<serde_json::Value>, StoreError>;
 
+    /// The digests of a tenant's domains, for people; of one domain, each scope's too.
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
+
     /// The key that authenticates cursors; made with the store, the same for its whole life.
     fn cursor_key(&self) -> [u8; 32];
 

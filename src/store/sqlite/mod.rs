@@ -156,6 +156,14 @@ impl Store for SqliteStore {
         self.reader.find_log(tenant, after, limit).await
     }
 
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        self.reader.find_digests(tenant, domain).await
+    }
+
     fn cursor_key(&self) -> [u8; 32] {
         self.identity.cursor_key
     }

@@ -11,7 +11,6 @@ use futures::StreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
-use tokio::sync::Semaphore;
 
 use super::origins::Origins;
 use super::rows::{self, ChangeRow, RecordRow};
@@ -30,8 +29,6 @@ pub(super) struct Reader {
     pub(super) pool: SqlitePool,
     pub(super) epoch: u64,
     pub(super) origins: Origins,
-    /// Reads of whole domains that may run at once.
-    scans: Semaphore,
 }
 
 pub(super) type Read = Transaction<'static, Sqlite>;
@@ -51,8 +48,7 @@ impl Reader {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        let scans = Semaphore::new(usize::try_from(connections / 2).unwrap_or(1).max(1));
-        Self { pool, epoch, origins: Origins::default(), scans }
+        Self { pool, epoch, origins: Origins::default() }
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
@@ -126,11 +122,7 @@ impl Reader {
         Ok(SnapshotPage { records, is_last: !found.is_full, total })
     }
 
-    /// A query that has to look at records waits until fewer others do, so that pages find a connection.
     pub(super) async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
-        let scans = query.views.iter().any(|view| view.filters.is_some());
-        // The semaphore is never closed.
-        let _scan = if scans { self.scans.acquire().await.ok() } else { None };
         let mut read = self.pool.begin().await?;
         let place = self.place_in(&mut read, query.tenant).await?;
         let mut digests = Vec::with_capacity(query.views.len());

@@ -13,6 +13,7 @@ mod c5_replays;
 mod c8_slow;
 mod carrier;
 mod drain;
+mod en13_digests;
 mod heartbeats;
 mod http;
 mod sizes;
