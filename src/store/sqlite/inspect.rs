@@ -173,10 +173,10 @@ impl Reader {
             let (count, sum) = of_domain.iter().fold((0_i64, 0_i64), |(count, sum), part| {
                 (count.wrapping_add(part.count), sum.wrapping_add(part.sum))
             });
-            lines.push(of_domain[0].json(json!("all"), (count, sum)));
+            lines.push(of_domain[0].json(&json!("all"), (count, sum)));
             for part in of_domain.iter().filter(|_| domain.is_some()) {
                 let scope = self.scope(Scope::from_number(part.scope)).await?;
-                lines.push(part.json(scope, (part.count, part.sum)));
+                lines.push(part.json(&scope, (part.count, part.sum)));
             }
         }
         Ok(lines)
@@ -279,7 +279,7 @@ struct DigestFound {
 }
 
 impl DigestFound {
-    fn json(&self, scope: Value, (count, sum): (i64, i64)) -> Value {
+    fn json(&self, scope: &Value, (count, sum): (i64, i64)) -> Value {
         let digest = DigestSum(sum.cast_unsigned());
         json!({"domain": self.domain, "scope": scope, "seq": self.seq, "count": count, "digest": digest})
     }

@@ -236,12 +236,8 @@ async fn en13_a_client_proves_that_its_copy_is_the_hubs_and_notices_when_it_is_n
 
     mine.disconnect().await;
     other.create("ticket", data(json!({"subject": "storm", "status": "NEW"}))).await.unwrap();
-    let comparing = tokio::spawn({
-        let mine = mine.clone();
-        async move { mine.compare().await }
-    });
-    mine.reconnect();
-    let compared = comparing.await.unwrap().unwrap();
+    let (compared, ()) = tokio::join!(mine.compare(), async { mine.reconnect() });
+    let compared = compared.unwrap();
     assert!(compared.is_equal() && mine.digest("ticket").count == 3, "{compared:?}");
 
     // A hub whose digest is another: a copy that differs from what the hub holds looks the same.

@@ -7,6 +7,7 @@ use synchub_client::{Client, CompareError, Comparison, MemoryStorage};
 use synchub_protocol::server::{DigestResult, ErrorFrame};
 use synchub_protocol::{Digest, ErrorCode, ServerFrame};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::hub::{FakeHub, Peer, caught_up, position, snapshot, update};
@@ -31,7 +32,7 @@ async fn comparing(hub: &FakeHub) -> (Client, Peer, JoinHandle<Result<Comparison
     peer.send(snapshot(&[(ID, 3)], "c1")).await;
     peer.send(caught_up("c2", 10)).await;
     let comparing = client.clone();
-    (client, peer, tokio::spawn(async move { comparing.compare().await }))
+    (client, peer, TaskTracker::new().spawn(async move { comparing.compare().await }))
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn en13_a_hub_that_refuses_is_said_so_and_a_client_that_stops_waits_no_lon
     let error = refused.await.unwrap().unwrap_err();
     assert!(matches!(error, CompareError::Refused { code: ErrorCode::UnknownType, .. }), "{error}");
     let waiting = client.clone();
-    let waiting = tokio::spawn(async move { waiting.compare().await });
+    let waiting = TaskTracker::new().spawn(async move { waiting.compare().await });
     peer.digest().await;
     client.stop().await;
     assert!(matches!(waiting.await.unwrap(), Err(CompareError::Stopped(_))));
