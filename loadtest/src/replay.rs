@@ -117,6 +117,7 @@ impl Ended<'_> {
             entries: self.entries,
             installs: self.devices.installs(),
             regressions: &regressions,
+            differences: &[],
             jumps: &jumps,
             mismatches: &mismatches,
         };
@@ -133,6 +134,8 @@ impl Ended<'_> {
             }
             (Some(Verify::Store), None) => bail!("--verify store needs --store or --spawn-hub"),
             _ => {
+                let differences = self.devices.differences(self.survey).await;
+                let evidence = Evidence { differences: &differences, ..evidence };
                 let views = views(self.survey, self.target, &Arc::new(Chance::new(!self.args.seed))).await?;
                 self.devices.stop().await;
                 if let Some(hub) = hub {

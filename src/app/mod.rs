@@ -39,6 +39,9 @@ pub use open::{inspector, migrate, open_store};
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;
 
+/// How many digests with a filter are read at once: half of the store's readers, so that pages find one.
+const DIGEST_SCANS: usize = 2;
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -97,6 +100,7 @@ impl Node {
             acks: Acks::default(),
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
+            scans: Semaphore::new(DIGEST_SCANS),
             sessions: AtomicU64::new(1),
             store,
             engine,

@@ -134,6 +134,17 @@ pub(super) enum Show {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
+    /// How many live records each domain has, and their digest: what two sides compare
+    Digest {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant whose records are summed up
+        #[arg(long)]
+        tenant: String,
+        /// Only this domain, and each scope of it
+        #[arg(long)]
+        domain: Option<String>,
+    },
 }
 
 fn time_to_live(text: &str) -> Result<Duration, String> {

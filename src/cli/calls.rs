@@ -57,6 +57,15 @@ pub(super) fn fetch_keys(verifier: &Verifier, now_us: i64) -> anyhow::Result<Res
     run(async { Ok(verifier.fetch_keys(now_us).await) })
 }
 
+/// The digests of the tenant's domains; of one domain, each scope's too.
+pub(super) fn show_digests(
+    settings: &Settings,
+    tenant: &str,
+    domain: Option<&str>,
+) -> anyhow::Result<Vec<Value>> {
+    run(async { Ok(app::inspector(settings)?.digests(tenant, domain).await?) })
+}
+
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

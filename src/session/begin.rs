@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::catch_up::{CatchUp, FRAME_BYTES};
 use super::connected::{Mode, Session};
 use super::deps::Deps;
+use super::digests::DigestReads;
 use super::handshake::Greeting;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
@@ -74,6 +75,7 @@ impl Session {
             mailbox,
             outbox: Outbox::default(),
             answers: InFlights::default(),
+            digests: DigestReads::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
             renewal: Renewal::default(),
             own_state: OwnState {

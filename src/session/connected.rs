@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
+use super::digests::DigestReads;
 use super::event::Event;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
@@ -55,6 +56,7 @@ pub(super) struct Session {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) outbox: Outbox,
     pub(super) answers: InFlights,
+    pub(super) digests: DigestReads,
     pub(super) timers: Timers,
     pub(super) own_state: OwnState,
     pub(super) renewal: Renewal,
@@ -96,6 +98,7 @@ impl Session {
     /// never stops talking starves nothing:
     /// - a timer that is due;
     /// - the oldest batch in flight was decided;
+    /// - a digest was read;
     /// - a page of a snapshot or of the log was read;
     /// - the node commands (goaway, replaced), or the feed offered rows;
     /// - the key of a token that renews the session's was asked for;
@@ -111,6 +114,7 @@ impl Session {
         tokio::select! {
             biased;
             settled = self.answers.next() => self.on_settled(settled),
+            read = self.digests.next() => self.on_digest_read(read),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
             () = self.mailbox.woken() => self.on_woken(),
             verified = self.renewal.next() => self.on_verified(verified),

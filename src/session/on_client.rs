@@ -17,7 +17,7 @@ use crate::observe::CatchUpCause;
 use crate::sync::validate;
 
 /// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
-const NOT_OFFERED: [&str; 7] = ["catch_up", "digest", "pull", "resolve", "conflicts", "publish", "presence"];
+const NOT_OFFERED: [&str; 6] = ["catch_up", "pull", "resolve", "conflicts", "publish", "presence"];
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
@@ -38,8 +38,7 @@ impl Session {
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
             Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
             Ok(ClientFrame::Token(token)) => self.on_token(token),
-            // For devices and operators.
-            Ok(ClientFrame::Digest(digest)) => self.refuse_type(Some(digest.id), "digest"),
+            Ok(ClientFrame::Digest(digest)) => self.on_digest(digest),
             Ok(ClientFrame::CatchUp(catch_up)) => self.refuse_type(Some(catch_up.id), "catch_up"),
             Ok(ClientFrame::Pull(pull)) => self.refuse_type(Some(pull.id), "pull"),
             Ok(ClientFrame::Resolve(resolve)) => self.refuse_type(Some(resolve.id), "resolve"),

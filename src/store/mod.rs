@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use synchub_protocol::server::Origin;
-use synchub_protocol::{DeviceKind, Priority};
+use synchub_protocol::{DeviceKind, Digest, Priority};
 use synchub_rules::domain::Visibility;
+use synchub_rules::filter::Filters;
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
 use synchub_rules::record::{
     DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
@@ -68,6 +69,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A page of a domain's live records.
     async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError>;
 
+    /// How many live records somebody sees of some domains, and the sums of their parts, all from one
+    /// moment. A domain without a filter costs the same however many records it has.
+    async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError>;
+
     /// Records with their changes down to a version, to tell how they stood before (V4, C5).
     async fn histories(
         &self,
@@ -97,6 +102,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         tenant: &str,
         after: u64,
         limit: u32,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
+
+    /// The digests of a tenant's domains, for people; of one domain, each scope's too.
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
     ) -> Result<Vec<serde_json::Value>, StoreError>;
 
     /// The key that authenticates cursors; made with the store, the same for its whole life.
@@ -334,4 +346,33 @@ pub struct SnapshotPage {
     pub is_last: bool,
     /// About how many live records these scopes hold; only for a page from the beginning.
     pub total: Option<u64>,
+}
+
+/// Asks for the digests of a session's view.
+#[derive(Debug, Clone)]
+pub struct DigestQuery {
+    /// The tenant.
+    pub tenant: TenantNo,
+    /// Only records of scopes that may be seen.
+    pub sight: Sight,
+    /// The domains.
+    pub views: Vec<DigestView>,
+}
+
+/// One domain of a [`DigestQuery`].
+#[derive(Debug, Clone)]
+pub struct DigestView {
+    /// The domain.
+    pub domain: DomainNo,
+    /// Only records that these want; none: all. Each record is looked at then.
+    pub filters: Option<Arc<Filters>>,
+}
+
+/// Digests of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// The log at that moment.
+    pub place: LogPlace,
+    /// One for each view, in order.
+    pub digests: Vec<Digest>,
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::group::{
     BatchRow, Loaded, RecordWrite, RefusedNumber, ReviewKind, StoredBatch, StoredReview, Writes,
 };
+use crate::plan::digests::Changes;
 use crate::plan::slot::Slot;
 use crate::record::{DeviceNo, DomainNo, Head, InstallNo, Record, RecordNo};
 
@@ -208,9 +209,14 @@ impl Overlay {
     }
 
     pub(super) fn finish(mut self) -> Writes {
-        let mut slots = self.touched.iter().filter_map(|key| self.records.remove(key));
-        let records = slots.by_ref().map(|slot| RecordWrite { is_new: slot.is_new, record: slot.record });
+        let slots = self.touched.iter().filter_map(|key| self.records.remove(key));
+        let mut digests = Changes::default();
+        let records = slots.map(|slot| {
+            digests.note(&slot);
+            RecordWrite { is_new: slot.is_new, record: slot.record }
+        });
         self.writes.records = records.collect();
+        self.writes.digests = digests.finish();
         self.writes
     }
 }

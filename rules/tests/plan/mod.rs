@@ -3,6 +3,7 @@
 mod batches;
 mod checks;
 mod deletes;
+mod digests;
 mod edits;
 mod histories;
 mod reads;

@@ -107,6 +107,7 @@ fn v2_a_domain_that_became_the_owners_leaves_ownerless_records_where_they_are() 
     let key = *hub.store.records.keys().next().expect("one record");
     let record = hub.store.records.get_mut(&key).expect("it");
     (record.owner, record.scope) = (None, Scope::Party(900));
+    hub.store.digests = hub.store.recounted();
     assert_eq!(hub.put(&device(10), delta("owner", 1, 1, json!({"a": 1}))).status(), Status::Updated);
     assert_eq!(hub.record("owner", 1).scope, Scope::Party(900));
 }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use synchub_protocol::digest::part;
 use synchub_protocol::server::EntryError;
-use synchub_rules::group::{Loaded, Reads, Review, ReviewKind, StoredBatch, StoredReview, Writes};
+use synchub_rules::group::{
+    DigestChange, Loaded, Reads, Review, ReviewKind, StoredBatch, StoredReview, Writes,
+};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, PastChange, Record, RowKind,
+    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, PastChange, Record, RowKind, Scope,
 };
 use uuid::Uuid;
 
@@ -23,6 +26,8 @@ pub struct Store {
     pub marks: HashMap<InstallNo, u64>,
     pub refused: BTreeMap<(InstallNo, u64), EntryError>,
     pub reviews: BTreeMap<i64, Review>,
+    /// Count and sum of the live records of each domain and scope that has any.
+    pub digests: BTreeMap<(DomainNo, Scope), (i64, u64)>,
     /// Numbers whose inbox entry was applied by a person.
     pub applied: Vec<(InstallNo, u64)>,
     n_numbers: i64,
@@ -91,6 +96,7 @@ impl Store {
     /// Writes a plan, and checks what must hold for every plan.
     pub fn write(&mut self, now_us: i64, writes: Writes) {
         self.check_rows(now_us, &writes);
+        self.add_digests(&writes.digests);
         let n_records = writes.records.len();
         for write in writes.records {
             let key = (write.record.domain, write.record.key);
@@ -122,6 +128,24 @@ impl Store {
             self.n_reviews += 1;
             self.reviews.insert(self.n_reviews, review);
         }
+        assert_eq!(self.digests, self.recounted(), "the digests say what a recount says");
+    }
+
+    fn add_digests(&mut self, changes: &[DigestChange]) {
+        for DigestChange { domain, scope, count, sum } in changes {
+            let digest = self.digests.entry((*domain, *scope)).or_default();
+            *digest = (digest.0 + count, digest.1.wrapping_add(*sum));
+        }
+        self.digests.retain(|_, digest| *digest != (0, 0));
+    }
+
+    pub fn recounted(&self) -> BTreeMap<(DomainNo, Scope), (i64, u64)> {
+        let mut digests: BTreeMap<_, (i64, u64)> = BTreeMap::new();
+        for record in self.records.values().filter(|record| !record.deleted) {
+            let digest = digests.entry((record.domain, record.scope)).or_default();
+            *digest = (digest.0 + 1, digest.1.wrapping_add(part(record.key, record.version)));
+        }
+        digests
     }
 
     /// Invariant 3, T1 and V4 for the rows of a plan.

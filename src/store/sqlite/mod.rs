@@ -5,6 +5,7 @@
 
 mod codec;
 mod commit;
+mod digests;
 mod fault;
 mod inspect;
 mod load;
@@ -29,8 +30,8 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery, Purged, Registered,
-    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
+    CommitError, Committed, DigestQuery, Digests, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery,
+    Purged, Registered, Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
 };
 
 pub use self::inspect::Inspector;
@@ -67,7 +68,8 @@ impl SqliteStore {
     pub async fn open(path: &Path, options: SqliteOptions, cursor_key: [u8; 32]) -> Result<Self, OpenError> {
         let lock = schema::lock_folder(path)?;
         schema::run_migrations(path).await?;
-        let (connection, identity) = schema::open_writer(path, cursor_key)?;
+        let (mut connection, identity) = schema::open_writer(path, cursor_key)?;
+        digests::count_once(&mut connection).map_err(|error| OpenError::database(path, &error))?;
         let writer = Writer::new(connection, identity, lock);
         let writer = writer.map_err(|error| OpenError::database(path, &error))?;
         let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, &error))?;
@@ -129,6 +131,10 @@ impl Store for SqliteStore {
         self.reader.snapshot_page(query).await
     }
 
+    async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        self.reader.digest(query).await
+    }
+
     async fn histories(
         &self,
         tenant: TenantNo,
@@ -162,6 +168,14 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<serde_json::Value>, StoreError> {
         self.reader.find_log(tenant, after, limit).await
+    }
+
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        self.reader.find_digests(tenant, domain).await
     }
 
     fn cursor_key(&self) -> [u8; 32] {

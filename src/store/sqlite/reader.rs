@@ -12,12 +12,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
 
-use super::codec;
 use super::origins::Origins;
 use super::purge;
 use super::rows::{self, ChangeRow, RecordRow};
 use super::schema::BUSY_TIMEOUT;
-use crate::store::{LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
+use super::{codec, digests};
+use crate::store::{
+    DigestQuery, DigestView, Digests, LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery,
+    StoreError,
+};
 
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +32,7 @@ pub(super) struct Reader {
     pub(super) origins: Origins,
 }
 
-type Read = Transaction<'static, Sqlite>;
+pub(super) type Read = Transaction<'static, Sqlite>;
 
 impl Reader {
     pub(super) fn new(path: &Path, connections: u32, epoch: u64) -> Self {
@@ -115,7 +118,9 @@ impl Reader {
         let place = self.place_in(&mut read, query.tenant).await?;
         let total = match query.after {
             Some(_) => None,
-            None => Some(count_live(&mut read, &query).await?),
+            None => {
+                Some(digests::of_scopes(&mut read, query.tenant, query.domain, &query.sight).await?.count)
+            }
         };
         let mut found = Found { rows: Vec::new(), bytes: 0, is_full: false };
         for (scope, after) in remaining(&query) {
@@ -127,6 +132,24 @@ impl Reader {
         read.commit().await?;
         let records = found.rows.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
         Ok(SnapshotPage { place, records, is_last: !found.is_full, total })
+    }
+
+    pub(super) async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        let mut read = self.pool.begin().await?;
+        let place = self.place_in(&mut read, query.tenant).await?;
+        let mut digests = Vec::with_capacity(query.views.len());
+        for DigestView { domain, filters } in &query.views {
+            let digest = match filters {
+                None => digests::of_scopes(&mut read, query.tenant, *domain, &query.sight).await?,
+                Some(filters) => {
+                    let view = (&query.sight, filters.as_ref());
+                    digests::of_matching(&mut read, query.tenant, *domain, view).await?
+                }
+            };
+            digests.push(digest);
+        }
+        read.commit().await?;
+        Ok(Digests { place, digests })
     }
 
     pub(super) async fn histories(
@@ -332,20 +355,4 @@ async fn live_records(
         found.rows.push(row);
     }
     Ok(())
-}
-
-async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
-    let count: i64 = match &query.sight {
-        Sight::Everything => sqlx::query_scalar(rows::COUNT_LIVE_OF_ALL)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .fetch_one(&mut **read),
-        Sight::Scopes(scopes) => sqlx::query_scalar(rows::COUNT_LIVE)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .bind(json_numbers(scopes.iter().map(|scope| scope.number()).collect()))
-            .fetch_one(&mut **read),
-    }
-    .await?;
-    Ok(codec::from_db(count)?)
 }

@@ -5,6 +5,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use synchub_rules::domain::Visibility;
 
+use super::digests;
 use super::fault::Fault;
 use super::writer::Writer;
 use crate::store::Visible;
@@ -35,6 +36,9 @@ fn rescope_one(transaction: &Transaction<'_>, visible: &Visible) -> Result<u64, 
     }
     for (tenant, visibility) in &visible.own {
         moved += move_records(transaction, visible.domain, *visibility, ("IN", &[tenant]))?;
+    }
+    if moved > 0 {
+        digests::count(transaction, Some(visible.domain))?;
     }
     transaction
         .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?

@@ -41,12 +41,25 @@ pub(super) const LIVE_RECORDS_OF_ALL: &str = concat!(
     " ORDER BY scope, rid LIMIT ?5"
 );
 
-/// How many live records a domain has.
-pub(super) const COUNT_LIVE_OF_ALL: &str =
-    "SELECT count(*) FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0";
+macro_rules! sums {
+    () => {
+        "SELECT ifnull(sum(count), 0), ifnull(sum(sum >> 32), 0), ifnull(sum(sum & 0xffffffff), 0) FROM digest"
+    };
+}
 
-/// How many live records the scopes have, given as a JSON array (?3).
-pub(super) const COUNT_LIVE: &str = "SELECT count(*) FROM record
+/// The digest of a domain: the count, and the sum in halves of 32 bits.
+pub(super) const DIGEST_OF_ALL: &str = concat!(sums!(), " WHERE tenant = ?1 AND domain = ?2");
+
+/// The same of some scopes, given as a JSON array (?3).
+pub(super) const DIGEST: &str =
+    concat!(sums!(), " WHERE tenant = ?1 AND domain = ?2 AND scope IN (SELECT value FROM json_each(?3))");
+
+/// What digest and filter need of all live records of a domain.
+pub(super) const LIVE_BODIES_OF_ALL: &str =
+    "SELECT key, version, data FROM record WHERE tenant = ?1 AND domain = ?2 AND deleted = 0";
+
+/// The same of some scopes, given as a JSON array (?3).
+pub(super) const LIVE_BODIES: &str = "SELECT key, version, data FROM record
     WHERE tenant = ?1 AND domain = ?2 AND deleted = 0 AND scope IN (SELECT value FROM json_each(?3))";
 
 /// A scope's (?2) log rows after a place (?3). Without the hint SQLite reads the rows of all scopes.
@@ -230,7 +243,10 @@ pub(super) mod tests {
             (RECORD_BY_KEY, "INDEX record_key (tenant=? AND domain=? AND key=?)"),
             (RECORDS_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
             (LIVE_RECORDS, "INDEX record_live (tenant=? AND domain=? AND scope=? AND rowid>?)"),
-            (COUNT_LIVE, "COVERING INDEX record_live (tenant=? AND domain=? AND scope=?)"),
+            (DIGEST, "PRIMARY KEY (tenant=? AND domain=? AND scope=?)"),
+            (DIGEST_OF_ALL, "PRIMARY KEY (tenant=? AND domain=?)"),
+            (LIVE_BODIES, "INDEX record_live (tenant=? AND domain=? AND scope=?)"),
+            (LIVE_BODIES_OF_ALL, "INDEX record_live (tenant=? AND domain=?)"),
             (LOG_ROWS, "INDEX log_scope (tenant=? AND scope=? AND seq>?)"),
             (CHANGES, "PRIMARY KEY (tenant=? AND seq=?)"),
             (ORIGINS, "INTEGER PRIMARY KEY (rowid=?)"),

@@ -14,6 +14,7 @@ mod c8_slow;
 mod carrier;
 mod d3_retention;
 mod drain;
+mod en13_digests;
 mod heartbeats;
 mod http;
 mod sizes;

@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, batches, acknowledgements.
 
 use bytes::Bytes;
-use synchub_protocol::client::{Ack, Device, Hello};
+use synchub_protocol::client::{Ack, Device, Digest, Hello};
 use synchub_protocol::{ClientFrame, ErrorCode};
 use tokio::time::Instant;
 
@@ -55,6 +55,12 @@ impl State {
         let batches = session.batches.as_mut()?;
         if let Some(frame) = session.requests.subscriptions(&self.wish, moment.instant) {
             return Some(self.settings.encoding.encode(&frame));
+        }
+        if session.is_live && self.comparisons.is_due() {
+            let id = session.requests.next_id();
+            self.comparisons.asked(id);
+            let digest = ClientFrame::Digest(Digest { id, domains: None });
+            return Some(self.settings.encoding.encode(&digest));
         }
         match batches.next(&self.outbox, self.stored_revision, moment, session.requests.next_id_mut()) {
             Step::Send(bytes) => {

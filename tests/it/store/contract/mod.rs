@@ -2,6 +2,7 @@
 //! line. The plans are made by hand, so nothing here knows the rules of sync.
 
 mod commit;
+mod digests;
 mod names;
 mod once;
 mod pages;
@@ -9,6 +10,7 @@ mod purge;
 mod world;
 
 pub(crate) use commit::*;
+pub(crate) use digests::*;
 pub(crate) use names::*;
 pub(crate) use once::*;
 pub(crate) use pages::*;
@@ -41,6 +43,14 @@ macro_rules! contract {
             a_page_names_who_wrote_its_rows,
             c4_a_snapshot_walks_scopes_and_goes_on_where_it_stopped,
             c4_a_snapshot_has_no_tombstones,
+            en13_digests_follow_every_commit,
+            en13_sums_wrap_around,
+            en13_a_group_that_is_refused_leaves_the_digests,
+            en13_a_filter_counts_only_what_it_wants,
+            en13_digests_of_an_answer_are_from_one_moment,
+            en13_tenants_and_domains_are_counted_apart,
+            en13_v2_records_that_get_other_scopes_are_counted_there,
+            en13_any_edits_leave_the_digests_equal_to_a_recount,
             c11_each_registration_takes_the_next_generation,
             o2_installs_are_told_apart_and_keep_their_marks,
             p2_a_new_device_starts_from_the_head,

@@ -169,4 +169,14 @@ pub(crate) async fn people_can_look_at_what_is_there(backend: &dyn Backend) {
     assert_eq!(store.find_log("acme", 1, 10).await.unwrap().len(), 1);
     assert_eq!(store.find_log("acme", 0, 1).await.unwrap().len(), 1);
     assert!(store.find_log("x", 0, 1).await.unwrap().is_empty());
+
+    world.edit(vec![Edit::create(2, Scope::Tenant)]).await;
+    let parts = [synchub_protocol::digest::part(key(1), 2), synchub_protocol::digest::part(key(2), 1)];
+    let line = |scope, count, sum: u64| json!({"domain": "tickets", "scope": scope, "seq": 3, "count": count, "digest": format!("{sum:016x}")});
+    let all = line(json!("all"), 2, parts[0].wrapping_add(parts[1]));
+    assert_eq!(store.find_digests("acme", None).await.unwrap(), std::slice::from_ref(&all));
+    let scopes = [all, line(json!("tenant"), 1, parts[1]), line(json!({"user": "ann"}), 1, parts[0])];
+    assert_eq!(store.find_digests("acme", Some("tickets")).await.unwrap(), scopes);
+    assert!(store.find_digests("acme", Some("x")).await.unwrap().is_empty());
+    assert!(store.find_digests("x", None).await.unwrap().is_empty());
 }
