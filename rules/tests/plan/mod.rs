@@ -7,4 +7,5 @@ mod edits;
 mod histories;
 mod reads;
 mod scopes;
+mod silent;
 mod times;

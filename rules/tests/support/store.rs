@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use synchub_protocol::server::EntryError;
 use synchub_rules::group::{Loaded, Reads, Review, ReviewKind, StoredBatch, StoredReview, Writes};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, PastChange, Record, RowKind,
+    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, NOT_LOGGED, PastChange, Record,
+    RowKind,
 };
 use uuid::Uuid;
 
@@ -58,7 +59,11 @@ impl Store {
     pub fn history(&self, record: &Record, base: u64) -> History {
         let mut changes = Vec::new();
         let mut place = record.seq;
-        while record.version > base && place > self.horizon && changes.len() < HISTORY_LIMIT {
+        while record.version > base
+            && place > self.horizon
+            && place != NOT_LOGGED
+            && changes.len() < HISTORY_LIMIT
+        {
             let row = self.row(place);
             changes.push(past(row));
             place = row.prev;
