@@ -227,7 +227,8 @@ pub struct LogRow {
     /// The change's priority (E12).
     pub priority: Priority,
     /// The values before the change of the fields that it touched; null where there was none. Empty for
-    /// the first change of a record (`prev` is 0): before it there was nothing.
+    /// the first change of a record (`prev` is 0): before it there was nothing. Of an append-only list
+    /// that stood an empty one: what it held is the beginning of what it holds now.
     pub old: Data,
     /// The record before, if it lived.
     pub before: Option<View>,
@@ -283,6 +284,11 @@ pub const HISTORY_LIMIT: usize = 100;
 
 /// How much a record may weigh; without a bound, edits of a few fields each could let one grow for ever.
 pub const MAX_WEIGHT: usize = 256 * 1024;
+
+/// How much the views of a group's rows may weigh together, a version that stands in two of them counted
+/// twice; above, they go without their data. A group of usual entries takes a few MiB; without a bound, small
+/// edits of one large record would each keep a copy of it alive.
+pub const MAX_VIEWS_WEIGHT: usize = 32 * 1024 * 1024;
 
 /// About how many bytes a map of fields takes in memory.
 pub fn weight(data: &Data) -> usize {

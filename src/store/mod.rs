@@ -124,6 +124,8 @@ pub struct Committed {
     pub decisions: Vec<Decision>,
     /// The rows that were logged, in order, as they stand in the log.
     pub rows: Vec<LogRow>,
+    /// Whether the rows' views lack their data, and so cannot be routed.
+    pub rows_are_bare: bool,
     /// The history that they belong to.
     pub epoch: u64,
     /// The log's head after the group.

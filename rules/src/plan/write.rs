@@ -137,7 +137,7 @@ impl Overlay {
         let last = self.writes.head;
         let seq = last.seq.max(self.epoch << 40) + 1;
         let time_us = self.now_us.max(last.time_us + 1);
-        self.writes.rows.push(LogRow { seq, time_us, ..row });
+        self.push_row(LogRow { seq, time_us, ..row });
         self.writes.head = Head { seq, time_us };
         self.writes.head
     }

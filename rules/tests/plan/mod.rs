@@ -5,6 +5,7 @@ mod checks;
 mod deletes;
 mod edits;
 mod histories;
+mod memory;
 mod reads;
 mod scopes;
 mod silent;
