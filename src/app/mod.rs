@@ -31,7 +31,7 @@ use crate::session::{CursorKey, Deps};
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
-pub use definitions::definitions;
+pub use definitions::{DefinitionFile, definition_files, definitions};
 pub use open::{inspector, migrate, open_store};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
