@@ -39,6 +39,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// many records moved.
     async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError>;
 
+    /// How often each domain was given with another text than the time before; answers in order. The text
+    /// says who is sent the domain's records: a cursor from before any such change is no good (C1).
+    async fn turns(&self, covers: Vec<(DomainNo, String)>) -> Result<Vec<u64>, StoreError>;
+
     /// The number of a unit or user, given out where it is new.
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError>;
 
