@@ -79,6 +79,24 @@ fn what_fits_is_kept_and_what_was_taken_back_does_not_count() {
 }
 
 #[test]
+fn the_bound_itself_is_still_kept() {
+    for (over, bare) in [(0, false), (1, true)] {
+        let field = "x".repeat(MAX_VIEWS_WEIGHT - weight(&data(json!({"f": ""}))) + over);
+        let writes =
+            planned(&mut Hub::default(), vec![(false, vec![create("unit", 1, json!({"f": field}))])]);
+        assert_eq!(writes.rows_are_bare, bare, "{over} over");
+    }
+}
+
+#[test]
+fn v4_a_list_that_may_shrink_is_kept_whole() {
+    let mut hub = Hub::default();
+    hub.send(&device(10), [create("ticket", 1, json!({"subject": "s", "tags": ["a", "b"]}))]);
+    let writes = planned(&mut hub, vec![(false, vec![delta("ticket", 1, 1, json!({"tags": ["b"]}))])]);
+    assert_eq!(writes.rows[0].old["tags"], json!(["a", "b"]));
+}
+
+#[test]
 fn e9_a_list_that_grows_is_not_kept_with_each_element_that_joins_it() {
     let mut hub = Hub::default();
     let element = |id: usize, text: &str| json!({"id": id, "text": text});
