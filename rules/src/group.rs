@@ -232,6 +232,9 @@ pub struct Writes {
     pub records: Vec<RecordWrite>,
     /// Log rows, numbered from [`Loaded::head`] on.
     pub rows: Vec<LogRow>,
+    /// Whether the rows' views have lost their data, since together they took more than
+    /// [`crate::record::MAX_VIEWS_WEIGHT`]. Such rows are good for the log, not for routing.
+    pub rows_are_bare: bool,
     /// Batches that were decided.
     pub batches: Vec<BatchRow>,
     /// Each install's new mark, each once.

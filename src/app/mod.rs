@@ -33,7 +33,7 @@ use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
-pub use definitions::definitions;
+pub use definitions::{DefinitionFile, definition_files, definitions};
 pub use open::{inspector, migrate, open_store};
 
 /// How many sessions are told to go each second at least, however long the drain may take.

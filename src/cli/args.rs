@@ -30,6 +30,8 @@ pub(super) enum Command {
     Migrate(ConfigArgs),
     /// Look into the store; prints one JSON object a line
     Show(ShowArgs),
+    /// Check domain definitions, or list those that hold
+    Domains(DomainsArgs),
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -144,6 +146,35 @@ pub(super) enum Show {
         /// Only this domain, and each scope of it
         #[arg(long)]
         domain: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DomainsArgs {
+    #[command(subcommand)]
+    pub(super) what: Domains,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Domains {
+    /// Check definition files as the hub would load them, together with those that it has
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Take files from outside of domains_dir as this tenant's own [default: for all tenants]
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Definition files, each named NAME.toml
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List the domains that the hub has, built in and from domains_dir
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only those that hold for this tenant
+        #[arg(long)]
+        tenant: Option<String>,
     },
 }
 

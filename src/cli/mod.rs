@@ -5,6 +5,7 @@
 
 mod args;
 mod calls;
+mod domains;
 mod outcome;
 mod serve;
 mod show;
@@ -62,6 +63,7 @@ fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
             Ok(calls::migrate(&settings)?)
         }
         Command::Show(args) => show::run(args, surroundings),
+        Command::Domains(args) => domains::run(args, surroundings),
     }
 }
 

@@ -94,10 +94,12 @@ pub(super) fn greeting(settings: &Settings, now_us: i64) -> Result<String, Failu
 
 fn line_to_try(address: SocketAddr, token: &str) -> String {
     let catalog = Catalog::builtin();
-    let domain = catalog.names(DEMO).last().unwrap_or_default();
+    let with_feed = catalog.of(DEMO).filter(|domain| domain.feed());
+    let subscriptions: Vec<_> =
+        with_feed.map(|domain| serde_json::json!({"domain": domain.name()})).collect();
     let hello = serde_json::json!({
         "type": "hello", "id": 1, "token": token,
-        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": [{"domain": domain}],
+        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": subscriptions,
     });
     format!(
         "node -e 'const s = new WebSocket(\"ws://{address}/ws\", \"synchub.v1.json\"); \

@@ -43,6 +43,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// many records moved.
     async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError>;
 
+    /// How often each domain was given with another text than the time before; answers in order. The text
+    /// says who is sent the domain's records: a cursor from before any such change is no good (C1).
+    async fn turns(&self, covers: Vec<(DomainNo, String)>) -> Result<Vec<u64>, StoreError>;
+
     /// The number of a unit or user, given out where it is new.
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError>;
 
@@ -150,6 +154,8 @@ pub struct Committed {
     pub decisions: Vec<Decision>,
     /// The rows that were logged, in order, as they stand in the log.
     pub rows: Vec<LogRow>,
+    /// Whether the rows' views lack their data, and so cannot be routed.
+    pub rows_are_bare: bool,
     /// The history that they belong to.
     pub epoch: u64,
     /// The log's head after the group.

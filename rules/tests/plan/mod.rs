@@ -6,6 +6,8 @@ mod deletes;
 mod digests;
 mod edits;
 mod histories;
+mod memory;
 mod reads;
 mod scopes;
+mod silent;
 mod times;

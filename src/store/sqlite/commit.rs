@@ -30,7 +30,8 @@ pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fau
     fail::fail_point!("store::after_commit");
     let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
     writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
-    Ok(Committed { decisions, rows: writes.rows, epoch: identity.epoch, head: writes.head })
+    let Writes { rows, rows_are_bare, head, .. } = writes;
+    Ok(Committed { decisions, rows, rows_are_bare, epoch: identity.epoch, head })
 }
 
 /// Answers without a commit when a test asks for it, to prove that the lie is found (invariant 1).

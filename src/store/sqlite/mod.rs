@@ -16,6 +16,7 @@ mod register;
 mod rescope;
 mod rows;
 mod schema;
+mod turns;
 mod write;
 mod writer;
 
@@ -93,6 +94,10 @@ impl Store for SqliteStore {
 
     async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError> {
         Ok(self.writer.run(move |writer| rescope::rescope(writer, &domains)).await?)
+    }
+
+    async fn turns(&self, covers: Vec<(DomainNo, String)>) -> Result<Vec<u64>, StoreError> {
+        Ok(self.writer.run(move |writer| turns::turns(writer, &covers)).await?)
     }
 
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError> {

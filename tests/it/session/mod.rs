@@ -10,6 +10,7 @@ mod c3_hello;
 mod c3_subscribe;
 mod c4_snapshots;
 mod c5_replays;
+mod c8_large;
 mod c8_slow;
 mod carrier;
 mod d3_retention;

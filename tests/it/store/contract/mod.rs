@@ -54,6 +54,7 @@ macro_rules! contract {
             c11_each_registration_takes_the_next_generation,
             o2_installs_are_told_apart_and_keep_their_marks,
             p2_a_new_device_starts_from_the_head,
+            c1_a_domain_turns_with_each_other_text_and_a_reopened_store_remembers,
             names_keep_their_numbers_and_tenants_share_none,
             a_publisher_has_a_row_without_a_device,
             c10_acknowledged_places_only_rise,
