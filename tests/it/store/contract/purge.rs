@@ -141,7 +141,7 @@ pub(crate) async fn d3_a_purge_of_one_tenant_leaves_the_others(backend: &dyn Bac
 }
 
 async fn write(world: &World, writes: Writes) {
-    let plan = |loaded: Loaded| Writes { head: loaded.head, ..writes };
+    let plan = move |loaded: Loaded| Writes { head: loaded.head, ..writes };
     world.commit(Reads::default(), plan).await.unwrap();
 }
 
