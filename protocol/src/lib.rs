@@ -11,6 +11,7 @@ pub mod close;
 pub mod codec;
 pub mod entry;
 pub mod error;
+pub mod gzip;
 mod loose;
 mod pushes;
 mod requests;
