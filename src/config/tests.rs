@@ -165,6 +165,7 @@ fn every_variable_sets_its_own_setting() {
             ("store.url", _) => "sqlite:elsewhere.db".to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
+            (_, serde_json::Value::Bool(flag)) => (!flag).to_string(),
             (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() - 1).to_string(),
             _ => "something".to_owned(),
         };

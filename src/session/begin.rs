@@ -60,7 +60,7 @@ impl Session {
         let idle = deps.settings.feed.idle_position_delay();
         let offers = deps.settings.compression && hello.compression.iter().any(|name| name == gzip::NAME);
         if offers {
-            socket.compress();
+            socket.compresses = true;
         }
         let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
         welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);

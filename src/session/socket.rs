@@ -34,7 +34,7 @@ pub(crate) struct Socket {
     encoding: Encoding,
     max_frame_bytes: usize,
     /// Whether both sides may compress; the hub offers it with `welcome`.
-    compresses: bool,
+    pub(crate) compresses: bool,
     /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
     taken: u64,
     unflushed: bool,
@@ -78,16 +78,6 @@ impl Socket {
     /// Takes what the peer sends from now on: it is known.
     pub(crate) fn admit(&mut self) {
         self.stream().get_mut().get_mut().stranger = false;
-    }
-
-    /// Both sides may compress from now on.
-    pub(crate) fn compress(&mut self) {
-        self.compresses = true;
-    }
-
-    /// Whether both sides may compress.
-    pub(crate) fn compresses(&self) -> bool {
-        self.compresses
     }
 
     /// Waits for the next event; `wants_to_send` asks for [`Event::Writable`]. Safe to cancel.
