@@ -60,7 +60,7 @@ impl Session {
         let idle = deps.settings.feed.idle_position_delay();
         let offers = deps.settings.compression && hello.compression.iter().any(|name| name == gzip::NAME);
         if offers {
-            socket.compresses = true;
+            socket.inflated_bytes = Some(gzip::INFLATED_FRAMES * deps.settings.limits.max_frame_bytes);
         }
         let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
         welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);

@@ -147,7 +147,7 @@ impl Session {
 
     /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
-        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses);
+        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
         for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
             self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
         }

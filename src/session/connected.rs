@@ -275,7 +275,7 @@ impl Session {
     /// A frame as it goes to this session alone.
     pub(super) fn encode(&self, frame: &ServerFrame) -> Bytes {
         let encoded = self.socket.encoding().encode(frame);
-        let smaller = self.socket.compresses.then(|| gzip::deflate(&encoded)).flatten();
+        let smaller = self.socket.compresses().then(|| gzip::deflate(&encoded)).flatten();
         smaller.unwrap_or(encoded)
     }
 

@@ -29,7 +29,7 @@ impl Session {
             match self.next_post() {
                 Ok(Some(post)) => {
                     let frame =
-                        post.outgoing.frame(post.delivery, self.socket.encoding(), self.socket.compresses);
+                        post.outgoing.frame(post.delivery, self.socket.encoding(), self.socket.compresses());
                     self.outbox.push_data(frame);
                 }
                 Ok(None) => break,

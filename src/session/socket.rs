@@ -33,8 +33,8 @@ pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
     max_frame_bytes: usize,
-    /// Whether both sides may compress; the hub offers it with `welcome`.
-    pub(crate) compresses: bool,
+    /// What a compressed frame may inflate to; none: neither side may compress.
+    pub(crate) inflated_bytes: Option<usize>,
     /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
     taken: u64,
     unflushed: bool,
@@ -62,7 +62,7 @@ impl Socket {
             stream: Some(stream.await),
             encoding,
             max_frame_bytes,
-            compresses: false,
+            inflated_bytes: None,
             taken: 0,
             unflushed: false,
             swollen: false,
@@ -73,6 +73,10 @@ impl Socket {
 
     pub(crate) fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    pub(crate) fn compresses(&self) -> bool {
+        self.inflated_bytes.is_some()
     }
 
     /// Takes what the peer sends from now on: it is known.
@@ -225,7 +229,7 @@ impl Socket {
         let frame = match (message, self.encoding) {
             (Message::Ping(_) | Message::Pong(_), _) => return Event::Alive,
             (Message::Close(_), _) => return Event::Ended(CloseReason::PeerClosed),
-            (Message::Binary(bytes), _) if self.compresses && gzip::is_gzip(&bytes) => {
+            (Message::Binary(bytes), _) if self.compresses() && gzip::is_gzip(&bytes) => {
                 return self.inflate(&bytes);
             }
             (Message::Binary(bytes), Encoding::MessagePack) => bytes,
@@ -240,7 +244,7 @@ impl Socket {
         if message.len() > self.max_frame_bytes {
             return Event::Oversized(message.len());
         }
-        match gzip::inflate(message, gzip::INFLATED_FRAMES * self.max_frame_bytes) {
+        match gzip::inflate(message, self.inflated_bytes.unwrap_or(0)) {
             Ok(frame) => Event::Frame(frame),
             Err(InflateError::TooLarge) => Event::Ended(CloseReason::FrameTooLarge),
             Err(InflateError::Corrupt) => Event::Ended(CloseReason::Undecodable),

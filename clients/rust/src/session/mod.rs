@@ -100,7 +100,7 @@ pub struct State {
     taken_cursor: Option<String>,
     stored_cursor: Option<String>,
     wish: Vec<Subscription>,
-    device_state: DeviceState,
+    own: DeviceState,
     attempt: u64,
     /// Bounds the batches, after a frame was too large for the hub.
     batch_cap: usize,
@@ -140,7 +140,7 @@ impl State {
             taken_cursor: None,
             stored_cursor,
             wish,
-            device_state: DeviceState::default(),
+            own: DeviceState::default(),
             attempt,
             batch_cap: usize::MAX,
             session: None,

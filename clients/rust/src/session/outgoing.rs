@@ -30,7 +30,7 @@ impl State {
             subscriptions: self.wish.clone(),
             compression: self.settings.compression.then(|| gzip::NAME.to_owned()).into_iter().collect(),
             features: Vec::new(),
-            network_quality: self.device_state.network_quality.clone(),
+            network_quality: self.own.network_quality.clone(),
             heartbeat_secs: self.settings.heartbeat_secs,
             max_frame_bytes: None,
             client_time: Some(moment.clock),
@@ -44,7 +44,7 @@ impl State {
             is_live: false,
             acked: None,
             acked_at: None,
-            device_state_is_said: self.device_state == DeviceState::default(),
+            device_state_is_said: self.own == DeviceState::default(),
             renewal: None,
             renewals: Vec::new(),
         });

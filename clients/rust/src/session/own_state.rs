@@ -20,7 +20,7 @@ pub struct DeviceState {
 impl State {
     /// Says another state of the device, now and on every later connection.
     pub fn set_device_state(&mut self, state: DeviceState) {
-        let known = &mut self.device_state;
+        let known = &mut self.own;
         known.battery_saver = state.battery_saver.or(known.battery_saver);
         known.app_state = state.app_state.or(known.app_state);
         known.network_quality = state.network_quality.or(known.network_quality.take());
@@ -45,7 +45,7 @@ impl State {
             ClientFrame::Token(Token { id, token })
         } else if !session.device_state_is_said {
             session.device_state_is_said = true;
-            let DeviceState { battery_saver, network_quality, app_state } = self.device_state.clone();
+            let DeviceState { battery_saver, network_quality, app_state } = self.own.clone();
             let id = take(session.requests.next_id_mut());
             ClientFrame::Settings(Settings { id, battery_saver, network_quality, app_state })
         } else {
