@@ -213,7 +213,7 @@ proptest! {
         let frame = part.repeat(times);
         if let Some(message) = gzip::deflate(&frame) {
             prop_assert!(message.len() < frame.len());
-            prop_assert_eq!(gzip::inflate(&message, frame.len()).as_deref(), Ok(frame.as_slice()));
+            prop_assert!(gzip::inflate(&message, frame.len()).is_ok_and(|inflated| inflated == frame));
             prop_assert!(gzip::inflate(&message[..usize::from(cut) % message.len()], 1 << 20).is_err());
         }
         let mut hostile = vec![0x1f, 0x8b, 8, 0];
