@@ -111,6 +111,9 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
+            tasks.spawn_vital(keep);
+        }
         let router = http::router(http::State {
             deps: Arc::clone(&deps),
             tasks: tasks.clone(),

@@ -3,6 +3,7 @@
 //! A file is overridden by the environment, the environment by flags. Nothing here reads the
 //! process's environment or arguments by itself, opens a socket, or makes a folder.
 
+mod auth;
 mod check;
 mod load;
 mod names;
@@ -13,12 +14,13 @@ mod store_url;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
 pub use secret::Secret;
 pub use settings::{
-    AuthSettings, BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings,
-    FeedSettings, LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
+    BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings, FeedSettings,
+    LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
 };
 pub use store_url::StoreUrlError;

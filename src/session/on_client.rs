@@ -37,7 +37,7 @@ impl Session {
             Ok(ClientFrame::Sync(sync)) => self.on_sync(sync),
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
             Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
-            Ok(ClientFrame::Token(token)) => self.on_token(&token),
+            Ok(ClientFrame::Token(token)) => self.on_token(token),
             // For devices and operators.
             Ok(ClientFrame::Digest(digest)) => self.refuse_type(Some(digest.id), "digest"),
             Ok(ClientFrame::CatchUp(catch_up)) => self.refuse_type(Some(catch_up.id), "catch_up"),
