@@ -13,6 +13,7 @@ pub mod codec;
 pub mod digest;
 pub mod entry;
 pub mod error;
+pub mod gzip;
 mod loose;
 mod pushes;
 mod requests;

@@ -109,7 +109,7 @@ prop_compose! {
 }
 
 fn quality() -> impl Strategy<Value = NetworkQuality> {
-    "[a-z]{1,32}".prop_map(|word| word.parse().unwrap())
+    "[a-z]{1,32}".prop_map(|word| word.parse().expect("a word"))
 }
 
 prop_compose! {

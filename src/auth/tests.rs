@@ -188,6 +188,8 @@ fn a_renewal_must_name_the_same() {
         (json!({"unit": null}), false),
         (json!({"device": null}), false),
         (json!({"role": "operator"}), false),
+        (json!({"domains": ["ticket"]}), false),
+        (json!({"units": ["b1"]}), false),
     ] {
         let mut all = json!({"unit": "b1", "device": "d1"});
         all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -22,11 +22,12 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 47] = [
+pub const NAMES: [SettingName; 48] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
     name("ack_flush_secs", "SYNCHUB_ACK_FLUSH_SECS"),
+    name("compression", "SYNCHUB_COMPRESSION"),
     name("store.url", "SYNCHUB_STORE_URL"),
     name("bus.url", "SYNCHUB_BUS_URL"),
     name("auth.hs256_secret", "SYNCHUB_AUTH_HS256_SECRET"),

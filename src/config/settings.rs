@@ -31,6 +31,9 @@ pub struct Settings {
     /// How often stored acknowledgements are written, in seconds. 5: one statement for all devices,
     /// and losing that much costs nothing (C10).
     pub ack_flush_secs: u64,
+    /// Whether frames may be compressed with gzip, both ways, where the client knows it. True: a phone
+    /// pays for what goes over the air.
+    pub compression: bool,
     /// Where records are kept.
     pub store: StoreSettings,
     /// How nodes hear of each other's commits.
@@ -62,6 +65,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("./synchub-data"),
             domains_dir: None,
             ack_flush_secs: 5,
+            compression: true,
             store: StoreSettings::default(),
             bus: BusSettings::default(),
             auth: AuthSettings::default(),

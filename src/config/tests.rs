@@ -198,6 +198,7 @@ fn every_variable_sets_its_own_setting() {
             ("log.level", _) => "debug".to_owned(),
             // 24 are promised to clients.
             ("retention.batch_hours", _) => "25".to_owned(),
+            (_, serde_json::Value::Bool(flag)) => (!flag).to_string(),
             (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() - 1).to_string(),
             _ => "something".to_owned(),
         };

@@ -149,8 +149,9 @@ impl Session {
 
     /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
+        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
         for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
-            self.outbox.push_data(outgoing.frame(delivery, self.socket.encoding()));
+            self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
         }
         self.finish_page(page.end, page.at_head);
     }

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use synchub_protocol::server::{ErrorFrame, Position};
-use synchub_protocol::{CloseReason, ErrorCode, ServerFrame};
+use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, gzip};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
@@ -278,15 +279,22 @@ impl Session {
         self.deps.cursors.seal(&cursor)
     }
 
+    /// A frame as it goes to this session alone.
+    pub(super) fn encode(&self, frame: &ServerFrame) -> Bytes {
+        let encoded = self.socket.encoding().encode(frame);
+        let smaller = self.socket.compresses().then(|| gzip::deflate(&encoded)).flatten();
+        smaller.unwrap_or(encoded)
+    }
+
     /// Queues a frame of the data lane.
     pub(super) fn push(&mut self, frame: &ServerFrame) {
-        let encoded = self.socket.encoding().encode(frame);
+        let encoded = self.encode(frame);
         self.outbox.push_data(encoded);
     }
 
     /// Queues a control frame.
     pub(super) fn say(&mut self, frame: &ServerFrame) -> Result<(), CloseReason> {
-        let encoded = self.socket.encoding().encode(frame);
+        let encoded = self.encode(frame);
         self.outbox.push_control(encoded)
     }
 

@@ -33,7 +33,8 @@ impl Session {
         for _ in 0..ROWS_AT_ONCE {
             match self.next_post() {
                 Ok(Some(post)) => {
-                    let frame = post.outgoing.frame(post.delivery, self.socket.encoding());
+                    let frame =
+                        post.outgoing.frame(post.delivery, self.socket.encoding(), self.socket.compresses());
                     self.outbox.push_data(frame);
                 }
                 Ok(None) => break,

@@ -138,7 +138,7 @@ impl Session {
         let fresh = self.progress.subscribe(&self.subscriptions);
         let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
         let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
-        let encoded = self.socket.encoding().encode(&ServerFrame::Subscribed(subscribed));
+        let encoded = self.encode(&ServerFrame::Subscribed(subscribed));
         self.outbox.push_subscribed(encoded)?;
         self.named = None;
         if catches_up {

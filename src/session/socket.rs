@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
+use synchub_protocol::gzip::{self, InflateError};
 use synchub_protocol::{CloseReason, Encoding};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,6 +33,8 @@ pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
     max_frame_bytes: usize,
+    /// What a compressed frame may inflate to; none: neither side may compress.
+    pub(crate) inflated_bytes: Option<usize>,
     /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
     taken: u64,
     unflushed: bool,
@@ -59,6 +62,7 @@ impl Socket {
             stream: Some(stream.await),
             encoding,
             max_frame_bytes,
+            inflated_bytes: None,
             taken: 0,
             unflushed: false,
             swollen: false,
@@ -69,6 +73,10 @@ impl Socket {
 
     pub(crate) fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    pub(crate) fn compresses(&self) -> bool {
+        self.inflated_bytes.is_some()
     }
 
     /// Takes what the peer sends from now on: it is known.
@@ -101,12 +109,13 @@ impl Socket {
         self.sent_since_ready < WRITE_BUFFER
     }
 
-    /// Sends a frame; only after [`Event::Writable`] and while there is room.
+    /// Sends a frame, compressed or not; only after [`Event::Writable`] and while there is room.
     pub(crate) fn send(&mut self, frame: Bytes) -> Result<(), CloseReason> {
         self.swollen |= frame.len() > WRITE_BUFFER;
         self.sent_since_ready += frame.len();
         self.put(match self.encoding {
             Encoding::MessagePack => Message::Binary(frame),
+            Encoding::Json if gzip::is_gzip(&frame) => Message::Binary(frame),
             Encoding::Json => Message::Text(Utf8Bytes::try_from(frame).expect("JSON is written as UTF-8")),
         })
     }
@@ -220,11 +229,26 @@ impl Socket {
         let frame = match (message, self.encoding) {
             (Message::Ping(_) | Message::Pong(_), _) => return Event::Alive,
             (Message::Close(_), _) => return Event::Ended(CloseReason::PeerClosed),
+            (Message::Binary(bytes), _) if self.compresses() && gzip::is_gzip(&bytes) => {
+                return self.inflate(&bytes);
+            }
             (Message::Binary(bytes), Encoding::MessagePack) => bytes,
             (Message::Text(text), Encoding::Json) => Bytes::from(text),
             _ => return Event::Ended(CloseReason::Undecodable),
         };
         if frame.len() > self.max_frame_bytes { Event::Oversized(frame.len()) } else { Event::Frame(frame) }
+    }
+
+    /// A compressed frame is held to its limit as it was sent, and to another one when it is inflated.
+    fn inflate(&self, message: &[u8]) -> Event {
+        if message.len() > self.max_frame_bytes {
+            return Event::Oversized(message.len());
+        }
+        match gzip::inflate(message, self.inflated_bytes.unwrap_or(0)) {
+            Ok(frame) => Event::Frame(frame),
+            Err(InflateError::TooLarge) => Event::Ended(CloseReason::FrameTooLarge),
+            Err(InflateError::Corrupt) => Event::Ended(CloseReason::Undecodable),
+        }
     }
 
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 use crate::copy::Reached;
 use crate::event::{Event, Stats};
 use crate::retry::Stopped;
-use crate::session::{Settings, State};
+use crate::session::{DeviceState, Settings, State};
 use crate::shared::{Shared, Wanted};
 use crate::storage::{CopyRecord, StorageError};
 use crate::ticket::Ticket;
@@ -85,6 +85,7 @@ impl Client {
             backoff: config.backoff,
             ack_every: config.ack_every,
             keep_accepted: config.keep_accepted,
+            compression: config.compression,
             heartbeat_secs: config.heartbeat_secs,
         };
         let state =
@@ -214,6 +215,19 @@ impl Client {
     /// Ends the subscriptions of these domains. Their records leave the copy with the next cursor.
     pub fn unsubscribe(&self, domains: &[String]) {
         self.handle.shared.lock().state.unsubscribe(domains);
+        self.handle.shared.woken.notify_one();
+    }
+
+    /// Renews the token of the connection that is open; one that is not open asks the token source when
+    /// it is. The event is [`Event::TokenRenewed`], or [`Event::Refused`] and the old token goes on.
+    pub fn renew_token(&self, token: impl Into<String>) {
+        self.handle.shared.lock().state.renew_token(token.into());
+        self.handle.shared.woken.notify_one();
+    }
+
+    /// Tells the hub of the device's state, now and on every later connection; what is absent stays.
+    pub fn set_device_state(&self, state: DeviceState) {
+        self.handle.shared.lock().state.set_device_state(state);
         self.handle.shared.woken.notify_one();
     }
 

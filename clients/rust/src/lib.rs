@@ -83,6 +83,7 @@ pub use config::{Backoff, Config, Install, TokenError, TokenSource};
 pub use copy::Reached;
 pub use event::{Event, Stats};
 pub use retry::{End, StopReason, Stopped};
+pub use session::DeviceState;
 pub use storage::{CopyRecord, MemoryStorage, SqliteStorage, Storage, StorageError};
 pub use synchub_protocol as protocol;
 pub use ticket::Ticket;

@@ -161,12 +161,12 @@ impl Fields {
     pub(super) fn finish<T>(
         mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
-    ) -> Result<T, EntryFault> {
+    ) -> Result<T, Box<EntryFault>> {
         let read = match self.fault.take() {
             Some(fault) => Err((fault.field().map(str::to_owned), fault.message())),
             None => read(&mut self).map_err(|(field, message)| (Some(field.to_owned()), message)),
         };
-        read.map_err(|(field, message)| self.into_fault(field, message))
+        read.map_err(|(field, message)| Box::new(self.into_fault(field, message)))
     }
 
     /// The fields of a device's entry.

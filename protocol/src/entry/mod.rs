@@ -133,7 +133,7 @@ impl Serialize for RawEntry {
 impl<'de> Deserialize<'de> for RawEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (fields, size) = Fields::cut_out(deserializer)?;
-        Ok(Self { entry: fields.finish(Fields::read), size })
+        Ok(Self { entry: fields.finish(Fields::read).map_err(|fault| *fault), size })
     }
 }
 

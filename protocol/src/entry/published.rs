@@ -107,6 +107,6 @@ impl Serialize for RawChange {
 impl<'de> Deserialize<'de> for RawChange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (fields, size) = Fields::cut_out(deserializer)?;
-        Ok(Self { change: fields.finish(PublishedChange::read), size })
+        Ok(Self { change: fields.finish(PublishedChange::read).map_err(|fault| *fault), size })
     }
 }

@@ -57,9 +57,16 @@ impl State {
             | ServerFrame::Resolved(_)
             | ServerFrame::ConflictsResult(_)
             | ServerFrame::Published(_)
-            | ServerFrame::PresenceResult(_)
-            | ServerFrame::TokenAccepted(_)
-            | ServerFrame::SettingsApplied(_) => {}
+            | ServerFrame::PresenceResult(_) => {}
+            ServerFrame::TokenAccepted(accepted) => {
+                if let Some(session) = &mut self.session {
+                    session.renewals.retain(|id| *id != accepted.id);
+                }
+                outcomes.push(Outcome::Event(Event::TokenRenewed { expires_at: accepted.expires_at }));
+            }
+            ServerFrame::SettingsApplied(applied) => {
+                outcomes.push(Outcome::Event(Event::SettingsApplied(applied)));
+            }
             ServerFrame::Goaway(goaway) => {
                 outcomes.push(Outcome::NotWithin(Duration::from_millis(goaway.reconnect_after_ms)));
             }
@@ -160,7 +167,10 @@ impl State {
             outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
             return;
         }
-        if session.requests.refused(request, &error, moment.instant, &mut self.wish) {
+        let renewals = session.renewals.len();
+        session.renewals.retain(|id| *id != request);
+        let is_own = session.renewals.len() < renewals;
+        if is_own || session.requests.refused(request, &error, moment.instant, &mut self.wish) {
             outcomes.push(Outcome::Event(Event::Refused { code, message: error.message }));
             return;
         }

@@ -7,6 +7,7 @@
 mod comparisons;
 mod incoming;
 mod outgoing;
+mod own_state;
 mod requests;
 #[cfg(test)]
 mod simulation;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use synchub_protocol::client::{Device, Subscription};
 use synchub_protocol::server::{EntryError, EntryResult, Status, Welcome};
-use synchub_protocol::{Encoding, Entry, ErrorCode};
+use synchub_protocol::{Encoding, Entry, ErrorCode, gzip};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ use crate::event::{Event, Stats};
 use crate::outbox::Outbox;
 use crate::retry::End;
 use crate::session::comparisons::Comparisons;
+pub use crate::session::own_state::DeviceState;
 use crate::session::requests::Requests;
 use crate::storage::{Journal, Stored, StoredChange};
 
@@ -67,6 +69,8 @@ pub struct Settings {
     pub ack_every: Duration,
     /// How long accepted edits are kept (R2).
     pub keep_accepted: Duration,
+    /// Whether frames may be compressed.
+    pub compression: bool,
     /// The heartbeat to ask for, in seconds.
     pub heartbeat_secs: Option<u64>,
 }
@@ -83,6 +87,12 @@ struct Session {
     is_live: bool,
     acked: Option<String>,
     acked_at: Option<Instant>,
+    /// Whether the hub has been told the device's state.
+    device_state_is_said: bool,
+    /// A token that is to be sent.
+    renewal: Option<String>,
+    /// Requests that carried a token and are not answered.
+    renewals: Vec<u64>,
 }
 
 /// A client without its socket.
@@ -96,6 +106,7 @@ pub struct State {
     taken_cursor: Option<String>,
     stored_cursor: Option<String>,
     wish: Vec<Subscription>,
+    own: DeviceState,
     attempt: u64,
     /// Bounds the batches, after a frame was too large for the hub.
     batch_cap: usize,
@@ -136,6 +147,7 @@ impl State {
             taken_cursor: None,
             stored_cursor,
             wish,
+            own: DeviceState::default(),
             attempt,
             batch_cap: usize::MAX,
             session: None,
@@ -184,6 +196,13 @@ impl State {
     pub fn heartbeat(&self) -> Option<Duration> {
         let welcome = self.session.as_ref()?.welcome.as_ref()?;
         Some(Duration::from_secs(welcome.heartbeat_secs.max(1)))
+    }
+
+    /// Whether the hub takes compressed frames.
+    pub fn compresses(&self) -> bool {
+        let welcome = self.session.as_ref().and_then(|session| session.welcome.as_ref());
+        let offered = welcome.and_then(|welcome| welcome.compression.as_ref());
+        offered.is_some_and(|names| names.iter().any(|name| name == gzip::NAME))
     }
 
     /// How far the journal has come; see [`Journal::revision`].

@@ -4,6 +4,7 @@
 
 mod coming_back;
 mod compare;
+mod forms;
 mod hub;
 mod surviving;
 mod sync;
