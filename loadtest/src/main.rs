@@ -20,6 +20,7 @@ mod progress;
 mod replay;
 mod report;
 mod sightings;
+mod size;
 mod store;
 mod survey;
 mod target;
