@@ -15,6 +15,7 @@ use super::deps::Deps;
 use super::event::Event;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
+use super::own_state::OwnState;
 use super::progress::Progress;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
@@ -55,6 +56,7 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) answers: InFlights,
     pub(super) timers: Timers,
+    pub(super) own_state: OwnState,
     pub(super) clock_samples: VecDeque<i64>,
     pub(super) forbidden: VecDeque<Instant>,
     /// The largest snapshot frame that the client takes.

@@ -93,11 +93,11 @@ async fn wait_for_hello(
                 tracing::debug!(cause, "closing: not a frame");
                 return Err(CloseReason::Undecodable);
             }
-            Err(DecodeError::UnknownType { id, .. }) => {
-                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
-            }
-            Err(DecodeError::BadRequest { id, message }) => {
+            Err(DecodeError::BadRequest { kind, id, message }) if kind == "hello" => {
                 ErrorFrame::new(id, ErrorCode::BadRequest, message)
+            }
+            Err(DecodeError::UnknownType { id, .. } | DecodeError::BadRequest { id, .. }) => {
+                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
             }
         };
         socket.writable().await?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use synchub_protocol::ErrorCode;
 use synchub_protocol::server::{Resolution, Status, Strategy};
 use synchub_rules::group::ReviewKind;
-use synchub_rules::record::{InstallNo, RowKind};
+use synchub_rules::record::{InstallNo, MAX_WEIGHT, RowKind};
 
 use crate::support::{Asked as _, Hub, create, data, delete, delta, device, edit};
 
@@ -325,4 +325,20 @@ fn e6_unchanged_makes_nothing_even_on_an_old_version() {
     let outcome = hub.put(&device(30), delta(RECENT, 1, 1, json!({"a": 2, "c": null})));
     assert_eq!((outcome.status(), outcome.version()), (Status::Unchanged, 2));
     assert_eq!((hub.rows().len(), hub.value(RECENT, 1, "c")), (2, Value::Null));
+}
+
+#[test]
+fn a_record_grows_to_a_bound_and_may_always_shrink() {
+    let text = |length: usize| "x".repeat(length);
+    let mut hub = Hub::default();
+    hub.put(&device(10), create(RECENT, 1, json!({"a": text(MAX_WEIGHT * 3 / 4)})));
+    let refused = hub.put(&device(10), delta(RECENT, 1, 1, json!({"b": text(MAX_WEIGHT / 2)})));
+    assert_eq!((refused.status(), refused.code()), (Status::Error, Some(ErrorCode::TooLarge)));
+    assert_eq!(hub.record(RECENT, 1).version, 1);
+    // One that is over the bound already is not stuck there.
+    hub.put(&device(10), create(RECENT, 2, json!({"a": text(MAX_WEIGHT * 2), "b": 1})));
+    let mut put = |data| hub.put(&device(10), delta(RECENT, 2, 9, data)).status();
+    assert_eq!(put(json!({"b": 2})), Status::Updated);
+    assert_eq!(put(json!({"b": "longer"})), Status::Error);
+    assert_eq!(put(json!({"a": text(MAX_WEIGHT)})), Status::Updated);
 }
