@@ -106,7 +106,10 @@ mod tests {
         let size = Size::read(&connection).unwrap();
         assert_eq!((size.records, size.changes), (2, 4));
         assert_eq!((size.tables["record"], size.tables["log"]), (8192, 4096));
-        assert_eq!((size.bytes_per_record, size.bytes_per_row, size.bytes_per_change), (4096.0, 1024.0, 3072.0));
+        assert_eq!(
+            (size.bytes_per_record, size.bytes_per_row, size.bytes_per_change),
+            (4096.0, 1024.0, 3072.0)
+        );
         assert!((size.yardsticks - 12288.0 / (882.0 + 272.0)).abs() < 1e-9);
         assert!(size.to_string().contains("3072 bytes a change"), "{size}");
     }
