@@ -3,6 +3,7 @@
 
 mod domains;
 mod engine;
+mod holes;
 mod session;
 mod store;
 mod support;
