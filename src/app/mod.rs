@@ -4,6 +4,7 @@
 //! the devices, then the workers (invariant 12).
 
 mod definitions;
+mod new_epoch;
 mod open;
 
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ use crate::http;
 use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
-use crate::registry::{Command, Devices, Mailbox};
+use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::session::{CursorKey, Deps};
 use crate::sync::Engine;
 use crate::tasks::Tasks;
@@ -111,6 +112,7 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(&deps)));
         let router = http::router(http::State {
             deps: Arc::clone(&deps),
             tasks: tasks.clone(),
@@ -186,6 +188,6 @@ impl Node {
 
     fn tell_to_go(&self, mailbox: &Mailbox) {
         let reconnect_after_ms = self.deps.reconnect_after_ms();
-        mailbox.command(Command::GoAway { reconnect_after_ms });
+        mailbox.command(Command::GoAway { cause: GoAwayCause::ShuttingDown, reconnect_after_ms });
     }
 }
