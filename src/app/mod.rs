@@ -33,7 +33,8 @@ use crate::sync::Engine;
 use crate::tasks::Tasks;
 
 pub use definitions::definitions;
-pub use open::{inspector, migrate, open_store};
+pub use crate::store::sqlite::{Contents, Replaced, Restored};
+pub use open::{backup, inspector, migrate, open_store, restore};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;

@@ -3,8 +3,10 @@
 //! Commits and everything else that changes a row run on the writer's thread through rusqlite; reads
 //! outside a commit and migrations go through sqlx. A lock file keeps a second hub out of the folder.
 
+mod backup;
 mod codec;
 mod commit;
+mod copies;
 mod fault;
 mod history;
 mod inspect;
@@ -13,6 +15,7 @@ mod origins;
 mod reader;
 mod register;
 mod rescope;
+mod restore;
 mod rows;
 mod schema;
 mod write;
@@ -36,7 +39,10 @@ use crate::store::{
     SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
 };
 
+pub use self::backup::{BackupError, backup};
+pub use self::copies::Contents;
 pub use self::inspect::Inspector;
+pub use self::restore::{Replaced, RestoreError, Restored, restore};
 pub use self::schema::{OpenError, migrate};
 
 /// What may be chosen about a SQLite store.
@@ -70,6 +76,9 @@ impl SqliteStore {
     /// read.
     pub async fn open(path: &Path, options: SqliteOptions, cursor_key: [u8; 32]) -> Result<Self, OpenError> {
         let lock = schema::lock_folder(path)?;
+        if let Some(kept_in) = restore::finish(path)? {
+            tracing::warn!(kept_in = %kept_in.display(), "finished a restore that was interrupted; the store before is kept");
+        }
         schema::run_migrations(path).await?;
         let (connection, identity) = schema::open_writer(path, cursor_key)?;
         let known = Arc::new(Known::new(identity.epoch));

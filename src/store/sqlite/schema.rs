@@ -9,6 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::codec::{self, Unreadable};
+use super::restore;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -72,6 +73,7 @@ impl OpenError {
 /// Brings the tables of a store up to date, and makes them where there are none. Refuses while a hub runs.
 pub async fn migrate(path: &Path) -> Result<(), OpenError> {
     let _lock = lock_folder(path)?;
+    restore::finish(path)?;
     run_migrations(path).await
 }
 
