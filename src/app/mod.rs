@@ -32,8 +32,8 @@ use crate::session::{CursorKey, Deps};
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
-pub use definitions::definitions;
 pub use crate::store::sqlite::{Contents, Replaced, Restored};
+pub use definitions::definitions;
 pub use open::{backup, inspector, migrate, open_store, restore};
 
 /// How many sessions are told to go each second at least, however long the drain may take.

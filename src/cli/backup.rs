@@ -27,7 +27,8 @@ pub(super) fn restore(args: &CopyArgs, surroundings: &mut Surroundings<'_>) -> R
 
 /// The epochs that led to the new one.
 fn epochs(restored: &Restored) -> String {
-    let new = format!("epoch {}, above that of the backup ({})", restored.contents.epoch, restored.backup_epoch);
+    let new =
+        format!("epoch {}, above that of the backup ({})", restored.contents.epoch, restored.backup_epoch);
     match &restored.replaced {
         None => new,
         Some(replaced) => match replaced.epoch {

@@ -111,10 +111,7 @@ async fn wait_for_hello(
 
 /// Says `goaway` for a new epoch; returns the reason to close with.
 async fn send_away(deps: &Deps, socket: &mut Socket) -> Result<CloseReason, CloseReason> {
-    let goaway = Goaway {
-        reason: EPOCH_CHANGED.to_owned(),
-        reconnect_after_ms: deps.reconnect_after_ms(),
-    };
+    let goaway = Goaway { reason: EPOCH_CHANGED.to_owned(), reconnect_after_ms: deps.reconnect_after_ms() };
     socket.writable().await?;
     socket.send(socket.encoding().encode(&ServerFrame::Goaway(goaway)))?;
     Ok(CloseReason::GoingAway)

@@ -64,7 +64,8 @@ impl Session {
             return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
         if self.leaving {
-            let message = "the hub is closing this session; send the batch again when you are back".to_owned();
+            let message =
+                "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
         let now_us = self.deps.clock.now_us();

@@ -20,7 +20,9 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// A restore was interrupted, and what counts is not what stands there.
-    #[error("a restore of {path} was interrupted; run `synchub restore` again, or start the hub, to finish it")]
+    #[error(
+        "a restore of {path} was interrupted; run `synchub restore` again, or start the hub, to finish it"
+    )]
     Unfinished {
         /// The database file.
         path: PathBuf,

@@ -179,11 +179,7 @@ pub(super) fn write_epoch(connection: &rusqlite::Connection, epoch: u64) -> Resu
 
 /// Holds what the node, and a cursor where there is one, know of a log against the log; returns the epoch,
 /// risen where they differ.
-pub(super) fn examine(
-    writer: &mut Writer,
-    tenant: TenantNo,
-    witness: Option<Witness>,
-) -> Result<u64, Fault> {
+pub(super) fn examine(writer: &mut Writer, tenant: TenantNo, witness: Option<Witness>) -> Result<u64, Fault> {
     let known = std::sync::Arc::clone(&writer.known);
     let transaction = writer.begin()?;
     let found = place(&transaction, tenant)?;

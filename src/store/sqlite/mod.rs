@@ -194,8 +194,7 @@ impl Store for SqliteStore {
     }
 
     async fn examine(&self, witness: Witness) -> Result<u64, StoreError> {
-        let examine =
-            move |writer: &mut Writer| history::examine(writer, witness.tenant, Some(witness));
+        let examine = move |writer: &mut Writer| history::examine(writer, witness.tenant, Some(witness));
         Ok(self.writer.run(examine).await?)
     }
 

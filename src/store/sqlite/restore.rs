@@ -151,7 +151,8 @@ fn copy_backup(database: &Path, file: &Path, copy: &Path) -> Result<(), RestoreE
 fn check(copy: &Path) -> Result<u64, String> {
     let check = || {
         let connection = Connection::open(copy)?;
-        let faults = "SELECT group_concat(integrity_check, '; ') FROM pragma_integrity_check(10)";
+        let faults = "SELECT group_concat(integrity_check, '; ')
+                      FROM (SELECT integrity_check FROM pragma_integrity_check LIMIT 10)";
         let faults: String = connection.query_row(faults, [], |row| row.get(0))?;
         let key = "SELECT ifnull(max(length(value)), 0) FROM meta WHERE key = 'cursor_key'";
         let key_bytes: i64 = connection.query_row(key, [], |row| row.get(0))?;

@@ -4,3 +4,6 @@ mod contract;
 #[cfg(feature = "fail-points")]
 mod crash;
 mod sqlite;
+
+pub(crate) use contract::{Edit, World};
+pub(crate) use sqlite::Sqlite;
