@@ -87,10 +87,13 @@ pub(super) struct Loss {
     found: LogPlace,
 }
 
-/// Whether a log is not what it was known to be.
+/// Whether a log is not what it was known to be. What was known of an older epoch says nothing of this one.
 pub(super) fn is_behind(known: LogPlace, found: LogPlace) -> bool {
+    if found.epoch != known.epoch {
+        return found.epoch < known.epoch;
+    }
     let other_row = found.head.seq == known.head.seq && found.head.time_us != known.head.time_us;
-    found.epoch < known.epoch || found.head.seq < known.head.seq || (known.head.seq > 0 && other_row)
+    found.head.seq < known.head.seq || (known.head.seq > 0 && other_row)
 }
 
 /// Looks for a proof in what the node knew, and in what a cursor of the tenant says.

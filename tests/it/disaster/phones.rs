@@ -101,6 +101,28 @@ async fn r2_what_a_restored_hub_forgot_comes_again_before_what_waits() {
     client.stop().await;
 }
 
+#[tokio::test]
+async fn r2_a_client_comes_back_by_itself_to_a_hub_that_was_put_back_by_hand() {
+    let (hub, shelf) = (Hub::with(|settings| settings.drain.reconnect_ms = 0).start().await, Shelf::new());
+    let storage = MemoryStorage::default();
+    let client = phone(&hub, &storage, Install::InStorage).await;
+    create(&client, "kept").await;
+    client.stop().await;
+    let hub = shelf.keep(hub).await;
+    let client = phone(&hub, &storage, Install::InStorage).await;
+    create(&client, "forgotten").await;
+    client.wait_until_settled(None).await.unwrap();
+    client.stop().await;
+    let hub = shelf.put_back(hub).await;
+
+    let client = phone(&hub, &storage, Install::InStorage).await;
+    client.wait_until_settled(None).await.unwrap();
+    assert_eq!(create(&client, "new").await.status, Status::Created);
+    client.stop().await;
+    assert_eq!(hub.store().epoch(), 1);
+    assert_eq!(subjects(&hub).await, ["forgotten", "kept", "new"]);
+}
+
 /// The installs of the hub and the marks of those that have one.
 fn marks(hub: &Hub) -> (usize, Vec<i64>) {
     let database = rusqlite::Connection::open(hub.database()).unwrap();
