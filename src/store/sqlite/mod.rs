@@ -12,6 +12,7 @@ mod history;
 mod inspect;
 mod load;
 mod origins;
+mod purge;
 mod reader;
 mod register;
 mod rescope;
@@ -35,8 +36,8 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered, Registration,
-    SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
+    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery, Purged, Registered,
+    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
 };
 
 pub use self::backup::{BackupError, backup};
@@ -128,6 +129,19 @@ impl Store for SqliteStore {
         Ok(self.writer.run(move |writer| register::save_acks(writer, &acks)).await?)
     }
 
+    async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        self.reader.tenants_to_purge(after, before_us, limit).await
+    }
+
+    async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError> {
+        Ok(self.writer.run(move |writer| purge::purge(writer, &query)).await?)
+    }
+
     async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError> {
         let known = self.known.of(tenant);
         let place = self.reader.place(tenant).await?;
@@ -143,7 +157,10 @@ impl Store for SqliteStore {
     }
 
     async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
-        self.reader.snapshot_page(query).await
+        let (tenant, known) = (query.tenant, self.known.of(query.tenant));
+        let page = self.reader.snapshot_page(query).await?;
+        self.believe(tenant, known, page.place).await?;
+        Ok(page)
     }
 
     async fn histories(
