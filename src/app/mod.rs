@@ -4,6 +4,7 @@
 //! the devices, then the workers (invariant 12).
 
 mod definitions;
+mod new_epoch;
 mod open;
 
 use std::net::SocketAddr;
@@ -26,15 +27,16 @@ use crate::http;
 use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
-use crate::registry::{Command, Devices, Mailbox};
+use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps};
 use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
+pub use crate::store::sqlite::{Contents, Replaced, Restored};
 pub use definitions::{DefinitionFile, definition_files, definitions};
-pub use open::{inspector, migrate, open_store};
+pub use open::{backup, inspector, migrate, open_store, restore};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;
@@ -118,6 +120,7 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(&deps)));
         if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
             tasks.spawn_vital(keep);
         }
@@ -209,6 +212,6 @@ impl Node {
 
     fn tell_to_go(&self, mailbox: &Mailbox) {
         let reconnect_after_ms = self.deps.reconnect_after_ms();
-        mailbox.command(Command::GoAway { reconnect_after_ms });
+        mailbox.command(Command::GoAway { cause: GoAwayCause::ShuttingDown, reconnect_after_ms });
     }
 }

@@ -28,6 +28,10 @@ pub(super) enum Command {
     CheckConfig(ConfigArgs),
     /// Bring the store's tables up to this version, and stop
     Migrate(ConfigArgs),
+    /// Copy the store into one file; a hub may be running on it
+    Backup(CopyArgs),
+    /// Put a backup in the place of the store, and begin a new epoch; the hub must be stopped
+    Restore(CopyArgs),
     /// Look into the store; prints one JSON object a line
     Show(ShowArgs),
     /// Check domain definitions, or list those that hold
@@ -84,6 +88,15 @@ pub(super) struct TokenArgs {
     /// How long the token is good, such as 90s, 1h or 30d
     #[arg(long, default_value = "1h", value_parser = time_to_live)]
     pub(super) ttl: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// File of the backup
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

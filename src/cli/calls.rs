@@ -1,12 +1,13 @@
 //! The calls into the application, one function each; nothing else in the command line runs the hub.
 
 use std::future::Future;
+use std::path::Path;
 
 use serde_json::Value;
 use tokio::runtime::Builder;
 use uuid::Uuid;
 
-use crate::app;
+use crate::app::{self, Contents, Restored};
 use crate::auth::{FetchError, Verifier};
 use crate::clock::SharedClock;
 use crate::config::Settings;
@@ -20,6 +21,16 @@ pub(super) fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntro
 /// Brings the store's tables up to this version.
 pub(super) fn migrate(settings: &Settings) -> anyhow::Result<()> {
     run(app::migrate(settings))
+}
+
+/// Copies the store into a file.
+pub(super) fn backup(settings: &Settings, file: &Path) -> anyhow::Result<Contents> {
+    app::backup(settings, file)
+}
+
+/// Puts a backup in the store's place.
+pub(super) fn restore(settings: &Settings, file: &Path) -> anyhow::Result<Restored> {
+    run(app::restore(settings, file))
 }
 
 /// The record, None if there is none.

@@ -4,6 +4,7 @@
 //! arguments or the configuration are wrong, and 1 for every other failure.
 
 mod args;
+mod backup;
 mod calls;
 mod domains;
 mod outcome;
@@ -62,6 +63,8 @@ fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
             let settings = settings_with_warnings(&args, surroundings)?;
             Ok(calls::migrate(&settings)?)
         }
+        Command::Backup(args) => backup::back_up(&args, surroundings),
+        Command::Restore(args) => backup::restore(&args, surroundings),
         Command::Show(args) => show::run(args, surroundings),
         Command::Domains(args) => domains::run(args, surroundings),
     }

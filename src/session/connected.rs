@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use synchub_protocol::server::{ErrorFrame, Position};
+use synchub_protocol::server::{ErrorFrame, Goaway, Position};
 use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, gzip};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::route::Audience;
@@ -24,11 +24,13 @@ use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
 use crate::auth::Identity;
 use crate::push::{Feed, Membership};
-use crate::registry::{Command, Link, Mailbox, Subscriber};
+use crate::registry::{Command, GoAwayCause, Link, Mailbox, Subscriber};
 use crate::sync::{SubmitError, sync_result};
 
 /// How long a session that was told to go may take for its last answers.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What `goaway` says when the store's epoch rose (R1).
+pub(super) const EPOCH_CHANGED: &str = "epoch_changed";
 
 /// How the data lane is filled.
 #[derive(Debug)]
@@ -127,21 +129,23 @@ impl Session {
     fn on_woken(&mut self) -> Result<(), CloseReason> {
         match self.mailbox.take_command() {
             Some(Command::Close(reason)) => Err(reason),
-            Some(Command::GoAway { reconnect_after_ms }) => self.on_go_away(reconnect_after_ms),
+            Some(Command::GoAway { cause, reconnect_after_ms }) => self.on_go_away(cause, reconnect_after_ms),
             None => Ok(()),
         }
     }
 
-    /// The node stops: what is being decided is answered first.
-    fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
+    /// The session ends: what is being decided is answered first.
+    fn on_go_away(&mut self, cause: GoAwayCause, reconnect_after_ms: u64) -> Result<(), CloseReason> {
         if self.leaving {
             return Ok(());
         }
         self.leaving = true;
         self.timers.leave(Instant::now() + LEAVE_TIMEOUT);
-        let goaway =
-            synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
-        self.say(&ServerFrame::Goaway(goaway))
+        let reason = match cause {
+            GoAwayCause::ShuttingDown => "shutting_down",
+            GoAwayCause::EpochChanged => EPOCH_CHANGED,
+        };
+        self.say(&ServerFrame::Goaway(Goaway { reason: reason.to_owned(), reconnect_after_ms }))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), CloseReason> {

@@ -1,5 +1,6 @@
 //! What a client may ask for once it has said hello.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use synchub_protocol::client::{Ack, Subscribe, Sync, Unsubscribe};
@@ -9,11 +10,13 @@ use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerF
 use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
+use super::cursor::Cursor;
 use super::handshake::rights;
 use super::in_flight::InFlight;
 use super::subscriptions::{SubscriptionError, Subscriptions};
 use crate::auth::Role;
 use crate::observe::CatchUpCause;
+use crate::store::Witness;
 use crate::sync::validate;
 
 /// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
@@ -80,7 +83,8 @@ impl Session {
             return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
         if self.leaving {
-            let message = "the hub is stopping; send the batch again when you are back".to_owned();
+            let message =
+                "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
         let now_us = self.deps.clock.now_us();
@@ -160,7 +164,28 @@ impl Session {
         if own && cursor.seq <= self.sent {
             self.deps.acks.note(self.author.device, cursor.seq);
         }
+        if cursor.tenant == self.tenant && self.is_doubtful(&cursor) {
+            self.examine(cursor.witness());
+        }
         Ok(())
+    }
+
+    /// Whether a cursor names what this session does not know of: only then is the store asked (R1).
+    fn is_doubtful(&self, cursor: &Cursor) -> bool {
+        let (named, reached) = (cursor.place(), self.progress.place());
+        let other_row = named.seq == reached.seq && named.time_us != reached.time_us;
+        cursor.epoch > self.epoch
+            || (cursor.epoch == self.epoch && (named.seq > self.feed.head().seq || other_row))
+    }
+
+    /// Holds a cursor against the log beside the session, which is told like all others if the epoch rises.
+    fn examine(&self, witness: Witness) {
+        let deps = Arc::clone(&self.deps);
+        self.deps.tasks.spawn(async move {
+            if let Err(error) = deps.store.examine(witness).await {
+                tracing::warn!(%error, "a cursor could not be held against the log; its device shows it again");
+            }
+        });
     }
 
     /// Refuses what the role may not do; the tenth time in a minute closes the socket.

@@ -23,6 +23,7 @@ use synchub_rules::record::{
     DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
     TenantNo,
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// A store of one hub, shared by its nodes.
@@ -121,6 +122,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The history that the store is in.
     fn epoch(&self) -> u64;
 
+    /// The history that the store is in, as it rises. Whoever began in an older one has to begin anew (R1).
+    fn epochs(&self) -> watch::Receiver<u64>;
+
+    /// Looks whether what a cursor names stands in the log. Where it does not, history was lost and the
+    /// epoch has risen, durably, when this returns (R1). Returns the epoch.
+    async fn examine(&self, witness: Witness) -> Result<u64, StoreError>;
+
     /// Whether the store can read and write now.
     async fn check(&self) -> Result<(), StoreError>;
 
@@ -215,8 +223,21 @@ pub struct Registration {
     pub unit: Option<String>,
     /// The device; none for publishers and operators, who share the user's row with an empty id.
     pub device: Option<RegisteredDevice>,
+    /// What the cursor that came with the hello names, if the hub made it.
+    pub witness: Option<Witness>,
     /// When, in microseconds.
     pub at_us: i64,
+}
+
+/// What an authentic cursor says of the log (R1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Witness {
+    /// The tenant whose log it is.
+    pub tenant: TenantNo,
+    /// The history.
+    pub epoch: u64,
+    /// A place, and the time of the row there.
+    pub place: Head,
 }
 
 /// The device of a session that opens.
@@ -259,6 +280,9 @@ pub struct Registered {
     pub deactivated: bool,
     /// The log's head and what lies below it.
     pub place: LogPlace,
+    /// Whether its cursor proved that history was lost: the epoch has risen, and this session, like every
+    /// other, has to begin anew (R1).
+    pub lost: bool,
 }
 
 /// Where a tenant's log stands.

@@ -1,6 +1,7 @@
 //! The hub's integration tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod disaster;
 mod domains;
 mod engine;
 mod holes;

@@ -20,7 +20,7 @@ pub struct Inspector(Reader);
 impl Inspector {
     /// Opens the database file for reading; it must be there.
     pub fn open(path: &Path) -> Self {
-        Self(Reader::new(path, 1, 0))
+        Self(Reader::new(path, 1))
     }
 
     /// One record.

@@ -43,7 +43,7 @@ const DELETE_REVIEWS: &str = "DELETE FROM review WHERE no IN
 
 pub(super) fn purge(writer: &mut Writer, query: &PurgeQuery) -> Result<Purged, Fault> {
     let limit = query.limit.max(1);
-    let purged = writer.transact(|transaction, _| {
+    let purged = writer.transact(|transaction| {
         fail::fail_point!("purge::after_begin");
         let purged = match query.what {
             Purgeable::Log(tenant) => purge_log(transaction, tenant, query.before_us, limit)?,

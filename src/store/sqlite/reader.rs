@@ -28,14 +28,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) pool: SqlitePool,
-    pub(super) epoch: u64,
     pub(super) origins: Origins,
 }
 
 pub(super) type Read = Transaction<'static, Sqlite>;
 
 impl Reader {
-    pub(super) fn new(path: &Path, connections: u32, epoch: u64) -> Self {
+    pub(super) fn new(path: &Path, connections: u32) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(true)
@@ -49,7 +48,7 @@ impl Reader {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, epoch, origins: Origins::default() }
+        Self { pool, origins: Origins::default() }
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
@@ -59,20 +58,9 @@ impl Reader {
 
     pub(super) async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, tenant).await?;
+        let place = place_in(&mut read, tenant).await?;
         read.commit().await?;
         Ok(place)
-    }
-
-    async fn place_in(&self, read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
-        let row: Option<(i64, i64, i64)> =
-            sqlx::query_as("SELECT seq, last_us, horizon FROM tenant WHERE no = ?1")
-                .bind(tenant)
-                .fetch_optional(&mut **read)
-                .await?;
-        let (seq, time_us, horizon) = row.unwrap_or_default();
-        let head = Head { seq: codec::from_db(seq)?, time_us };
-        Ok(LogPlace { epoch: self.epoch, head, horizon: codec::from_db(horizon)? })
     }
 
     pub(super) async fn tenants_to_purge(
@@ -87,7 +75,7 @@ impl Reader {
 
     pub(super) async fn log_page(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, query.tenant).await?;
+        let place = place_in(&mut read, query.tenant).await?;
         let limit = query.limit.max(1);
         let mut found = Vec::new();
         match &query.sight {
@@ -115,7 +103,7 @@ impl Reader {
 
     pub(super) async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, query.tenant).await?;
+        let place = place_in(&mut read, query.tenant).await?;
         let total = match query.after {
             Some(_) => None,
             None => {
@@ -136,7 +124,7 @@ impl Reader {
 
     pub(super) async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, query.tenant).await?;
+        let place = place_in(&mut read, query.tenant).await?;
         let mut digests = Vec::with_capacity(query.views.len());
         for DigestView { domain, filters } in &query.views {
             let digest = match filters {
@@ -174,6 +162,17 @@ impl Reader {
         read.commit().await?;
         Ok(histories)
     }
+}
+
+/// The epoch is read with the head: both are from one moment.
+async fn place_in(read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
+    let sql = "SELECT CAST(value AS INTEGER), ifnull(seq, 0), ifnull(last_us, 0), ifnull(horizon, 0)
+               FROM meta LEFT JOIN tenant ON no = ?1 WHERE key = 'epoch'";
+    let row: Option<(i64, i64, i64, i64)> =
+        sqlx::query_as(sql).bind(tenant).fetch_optional(&mut **read).await?;
+    let (epoch, seq, time_us, horizon) = row.unwrap_or_default();
+    let head = Head { seq: codec::from_db(seq)?, time_us };
+    Ok(LogPlace { epoch: codec::from_db(epoch)?, head, horizon: codec::from_db(horizon)? })
 }
 
 fn distinct(scopes: &[Scope]) -> HashSet<Scope> {

@@ -11,7 +11,7 @@ use super::writer::Writer;
 use crate::store::Visible;
 
 pub(super) fn rescope(writer: &mut Writer, domains: &[Visible]) -> Result<u64, Fault> {
-    writer.transact(|transaction, _| {
+    writer.transact(|transaction| {
         let mut moved = 0;
         for visible in domains {
             moved += rescope_one(transaction, visible)?;

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::writer::Writer;
 
 pub(super) fn turns(writer: &mut Writer, covers: &[(DomainNo, String)]) -> Result<Vec<u64>, Fault> {
-    writer.transact(|transaction, _| covers.iter().map(|(no, cover)| turn(transaction, *no, cover)).collect())
+    writer.transact(|transaction| covers.iter().map(|(no, cover)| turn(transaction, *no, cover)).collect())
 }
 
 fn turn(transaction: &Transaction<'_>, domain: DomainNo, cover: &str) -> Result<u64, Fault> {

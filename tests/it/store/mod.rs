@@ -6,3 +6,6 @@ mod crash;
 #[cfg(feature = "fail-points")]
 mod purge_crash;
 mod sqlite;
+
+pub(crate) use contract::{Edit, World};
+pub(crate) use sqlite::Sqlite;

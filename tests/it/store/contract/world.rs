@@ -41,6 +41,7 @@ pub(crate) fn registration(tenant: &str, user: &str, device: &str, install: u128
             install_id: (install != 0).then(|| Uuid::from_u128(install)),
             profile: rmp_serde::to_vec(&json!({"name": device})).unwrap(),
         }),
+        witness: None,
         at_us: NOON,
     }
 }
