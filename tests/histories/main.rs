@@ -1,0 +1,65 @@
+//! Random histories: devices that edit, lose their sockets, come back and are put back, against a real hub
+//! that crashes; a plain, slow model of docs/semantics.md says what must come of it.
+//!
+//! `SYNCHUB_HISTORIES=1000` runs that many, `SYNCHUB_HISTORY_SEED=n` that one alone, with its diary.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chance;
+mod device;
+mod edits;
+mod host;
+mod ledger;
+mod model;
+mod steps;
+#[expect(dead_code, unused_imports, reason = "the histories need a part of what the other tests do")]
+#[path = "../it/support/mod.rs"]
+mod support;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+use world::World;
+
+/// How many histories run unless `SYNCHUB_HISTORIES` says otherwise.
+const HISTORIES: u64 = 20;
+/// How many steps a history has.
+const STEPS: usize = 60;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// One history from beginning to end; what went wrong ends it with the diary.
+async fn play(seed: u64, tells: bool) {
+    let mut world = World::start(seed).await;
+    let mut step = 0;
+    let history = AssertUnwindSafe(async {
+        while step < STEPS {
+            step += 1;
+            world.step().await;
+        }
+        world.finish().await;
+    });
+    if let Err(panic) = history.catch_unwind().await {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let lines = if tells { world.diary.len() } else { 12.min(world.diary.len()) };
+        panic!(
+            "history {seed} breaks at step {step} of {STEPS}; SYNCHUB_HISTORY_SEED={seed} replays it\n{}\n{}",
+            world.diary[world.diary.len() - lines..].join("\n"),
+            text.unwrap_or_default()
+        );
+    }
+    world.host.end();
+}
+
+#[tokio::test]
+async fn random_histories_end_as_the_model_says() {
+    if let Some(seed) = number("SYNCHUB_HISTORY_SEED") {
+        return play(seed, true).await;
+    }
+    for seed in 0..number("SYNCHUB_HISTORIES").unwrap_or(HISTORIES) {
+        play(seed, false).await;
+    }
+}

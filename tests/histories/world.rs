@@ -1,0 +1,381 @@
+//! The world of a history: tenants, their devices, the hub, and what happens to them.
+//!
+//! A step does one thing; nothing is judged before everything that is on the way has been decided.
+
+use serde_json::{Value, json};
+use synchub_protocol::{Encoding, Timestamp};
+use uuid::Uuid;
+
+use crate::chance::Chance;
+use crate::device::{Device, Disk, Flight, Item, Link, Try, Wish};
+use crate::edits;
+use crate::host::Host;
+use crate::ledger::{Event, Fate, Ledger, Sighting};
+use crate::model::{Batch, DOMAINS};
+use crate::support::{Hello, Peer};
+
+/// The devices of each tenant: user, device, kind, priority, unit.
+const DEVICES: [(&str, &str, &str, i64, Option<&str>); 6] = [
+    ("alice", "desk", "desktop", 100, Some("north")),
+    ("alice", "phone", "phone", 40, Some("north")),
+    ("bob", "tab", "tablet", 60, Some("north")),
+    ("carol", "lap", "laptop", 80, Some("south")),
+    ("carol", "phone", "phone", 40, Some("south")),
+    ("dave", "phone", "phone", 40, None),
+];
+/// The most batches on the wire, as the hub allows.
+const IN_FLIGHT: usize = 4;
+
+/// How far to read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Until {
+    /// Every batch and request on the wire is answered.
+    Answered,
+    /// So many frames, or all that there are.
+    Frames(usize),
+    /// The device holds everything up to the log's head.
+    Head,
+}
+
+pub(crate) struct World {
+    pub(crate) host: Host,
+    pub(crate) chance: Chance,
+    pub(crate) ledgers: Vec<Ledger>,
+    pub(crate) devices: Vec<Device>,
+    uids: u64,
+    /// What happened, to be read when it ends badly.
+    pub(crate) diary: Vec<String>,
+}
+
+impl World {
+    pub(crate) async fn start(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let host = Host::start(&mut chance).await;
+        let ledgers = vec![Ledger::new("acme".into()), Ledger::new("umbrella".into())];
+        let mut devices = Vec::new();
+        for tenant in 0..2 {
+            let count = if tenant == 0 { DEVICES.len() } else { 2 };
+            for (user, id, kind, priority, unit) in DEVICES.into_iter().take(count) {
+                let disk = Disk::new(chance.uuid(), everything());
+                devices.push(Device {
+                    tenant,
+                    user,
+                    id,
+                    kind,
+                    priority,
+                    unit: unit.map(str::to_owned),
+                    disk,
+                    backup: None,
+                    skew_us: 0,
+                    attempt: 0,
+                    link: None,
+                });
+            }
+        }
+        Self { host, chance, ledgers, devices, uids: 0, diary: Vec::new() }
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        self.diary.push(text);
+    }
+
+    pub(crate) fn uid(&mut self) -> u64 {
+        self.uids += 1;
+        self.uids
+    }
+
+    /// Opens a socket and says hello as PROTOCOL.md says; the old one goes without a word.
+    pub(crate) async fn connect(&mut self, at: usize) {
+        self.cut(at);
+        let install = self.hello_install(at);
+        let encoding = if self.chance.percent(50) { Encoding::Json } else { Encoding::MessagePack };
+        let mut peer = if self.chance.percent(25) {
+            Peer::open_narrow(self.host.hub(), encoding).await
+        } else {
+            Peer::open(self.host.hub(), encoding).await
+        };
+        let says_time = self.chance.percent(80);
+        let device = &mut self.devices[at];
+        device.attempt += 1;
+        let hello = Hello {
+            tenant: self.ledgers[device.tenant].tenant.clone(),
+            unit: device.unit.clone(),
+            ..Hello::of(device.user, device.id)
+        };
+        let offset_us = -device.skew_us;
+        let mut more = json!({
+            "device": {"kind": device.kind, "install_id": install},
+            "attempt": device.attempt,
+            "subscriptions": subscriptions(&device.disk.wish),
+        });
+        if let Some(cursor) = &device.disk.cursor {
+            more["cursor"] = json!(cursor);
+        }
+        if says_time {
+            more["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
+        }
+        let welcome = peer.greet(self.host.hub(), &hello.with(more)).await;
+        let install_no = self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
+        let mut link = Link {
+            peer,
+            install,
+            install_no,
+            unit: device.unit.clone(),
+            samples: std::collections::VecDeque::new(),
+            place: None,
+            flights: std::collections::VecDeque::new(),
+            asked: Vec::new(),
+        };
+        if says_time {
+            link.sample(offset_us);
+        }
+        device.link = Some(link);
+        device.disk.confirmed = device.disk.wish.clone();
+        device.disk.renumber(install, welcome["last_client_seq"].as_u64().unwrap());
+        let (tenant, name) = (device.tenant, device.name());
+        self.ledgers[tenant].resolve(&self.host, at);
+        self.note(format!("{tenant} {name} says hello: {}", welcome["fresh"]));
+    }
+
+    /// The install of the first edit that waits; the numbers of a restored app come first (O4).
+    fn hello_install(&self, at: usize) -> Uuid {
+        let disk = &self.devices[at].disk;
+        disk.outbox.first().map_or(disk.install, |item| item.install)
+    }
+
+    /// Drops the socket without a word; what was on the wire may be sent again as it was.
+    pub(crate) fn cut(&mut self, at: usize) {
+        let Some(link) = self.devices[at].link.take() else { return };
+        link.peer.cut();
+        if self.chance.percent(50) {
+            self.devices[at].disk.tries.clear();
+        }
+    }
+
+    /// Whether a device has a socket.
+    pub(crate) fn is_online(&self, at: usize) -> bool {
+        self.devices[at].link.is_some()
+    }
+
+    /// The next batch from an outbox: one that was sent before, or so many edits with consecutive numbers.
+    fn next_batch(&mut self, at: usize) -> Option<(Try, Vec<Item>)> {
+        let device = &mut self.devices[at];
+        let link = device.link.as_ref()?;
+        let is_flying = |item: &&Item| link.flights.iter().flat_map(|f| &f.items).any(|one| one.uid == item.uid);
+        let free: Vec<&Item> = device.disk.outbox.iter().skip_while(is_flying).collect();
+        let first = free.first().filter(|item| item.install == link.install)?;
+        let follows = |(place, item): &(usize, &&Item)| {
+            item.install == first.install && item.number == first.number + *place as u64
+        };
+        let free: Vec<Item> = free.iter().enumerate().take_while(follows).map(|(_, item)| (**item).clone()).collect();
+        let same = |known: &Try| known.uids.len() <= free.len()
+            && known.uids.iter().zip(&free).all(|(uid, item)| *uid == item.uid);
+        let known = device.disk.tries.iter().find(|known| same(known)).cloned();
+        if let Some(known) = known {
+            let items = free[..known.uids.len()].to_vec();
+            return Some((known, items));
+        }
+        let count = (1 + self.chance.below(4)).min(free.len());
+        let items = free[..count].to_vec();
+        let uids = items.iter().map(|item| item.uid).collect();
+        let batch = Try { batch_id: self.chance.uuid().to_string(), uids, atomic: self.chance.percent(12) };
+        self.devices[at].disk.tries.push(batch.clone());
+        Some((batch, items))
+    }
+
+    /// Sends the next batch; says whether there was one.
+    pub(crate) async fn send(&mut self, at: usize) -> bool {
+        let full = self.devices[at].link.as_ref().is_none_or(|link| link.flights.len() >= IN_FLIGHT);
+        if full {
+            return false;
+        }
+        let Some((batch, items)) = self.next_batch(at) else { return false };
+        let entries = items.iter().map(|item| item.entry.clone()).collect();
+        let first = Some(items[0].number);
+        self.submit(at, &batch, first, entries, items).await;
+        true
+    }
+
+    /// Puts a batch on the wire and into the ledger.
+    pub(crate) async fn submit(
+        &mut self,
+        at: usize,
+        batch: &Try,
+        first: Option<u64>,
+        entries: Vec<Value>,
+        items: Vec<Item>,
+    ) {
+        let says_time = self.chance.percent(30);
+        let drift_us = self.chance.around(3);
+        let device = &mut self.devices[at];
+        let link = device.link.as_mut().unwrap();
+        let mut frame = json!({"type": "sync", "batch_id": batch.batch_id, "entries": entries});
+        if let Some(first) = first {
+            frame["first_client_seq"] = json!(first);
+        }
+        if batch.atomic {
+            frame["atomic"] = json!(true);
+        }
+        if says_time {
+            let offset_us = drift_us - device.skew_us;
+            frame["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
+            link.sample(offset_us);
+        }
+        let submitted = Batch {
+            device: format!("{}/{}", device.user, device.id),
+            install: link.install_no,
+            user: device.user.to_owned(),
+            unit: link.unit.clone(),
+            priority: device.priority,
+            offset_us: link.offset_us(),
+            received_us: self.host.now_us,
+            batch_id: batch.batch_id.clone(),
+            first,
+            atomic: batch.atomic,
+            entries,
+            trusted: false,
+            belonging: None,
+        };
+        let ledger = &mut self.ledgers[device.tenant];
+        let event = ledger.sent();
+        ledger.events.push(Event { device: Some(at), batch: submitted, fate: Fate::Open });
+        let id = link.peer.request(frame).await;
+        link.flights.push_back(Flight { id, items, event });
+        let text = format!("{} {} sends {first:?}+{}", device.tenant, device.name(), batch.uids.len());
+        self.note(text);
+    }
+
+    /// Reads as far as asked; a socket that ends is gone.
+    pub(crate) async fn read(&mut self, at: usize, until: Until) {
+        let mut left = if let Until::Frames(count) = until { count } else { usize::MAX };
+        let mut asked = None;
+        while left > 0 && self.is_online(at) {
+            let head = self.host.head(&self.ledgers[self.devices[at].tenant].tenant);
+            let link = self.devices[at].link.as_mut().unwrap();
+            let is_answered = link.flights.is_empty() && link.asked.is_empty();
+            let done = match until {
+                Until::Answered => is_answered,
+                Until::Head => is_answered && link.place.is_some_and(|place| place >= head),
+                Until::Frames(_) => asked.is_some() && link.asked.is_empty(),
+            };
+            if done {
+                return;
+            }
+            if link.asked.is_empty() && (until == Until::Head && link.flights.is_empty() || asked.is_none()) {
+                // What this is answered stands in the data lane, with a position behind it.
+                let wish = self.devices[at].disk.wish.clone();
+                asked = Some(self.ask(at, json!({"type": "unsubscribe", "domains": []}), wish).await);
+            }
+            self.read_one(at).await;
+            left -= 1;
+        }
+    }
+
+    /// Sends a request about subscriptions; `wish` is what it makes of them.
+    pub(crate) async fn ask(&mut self, at: usize, request: Value, wish: Wish) -> u64 {
+        let link = self.devices[at].link.as_mut().unwrap();
+        let id = link.peer.request(request).await;
+        link.asked.push((id, wish));
+        id
+    }
+
+    async fn read_one(&mut self, at: usize) {
+        let link = self.devices[at].link.as_mut().unwrap();
+        match link.peer.next_or_close().await {
+            Ok(frame) => self.take(at, &frame),
+            Err(code) => {
+                self.note(format!("{} closed with {code}", self.devices[at].name()));
+                assert!([0, 4001].contains(&code), "closed with {code}");
+                self.cut(at);
+            }
+        }
+    }
+
+    fn take(&mut self, at: usize, frame: &Value) {
+        let kind = frame["type"].as_str().unwrap();
+        match kind {
+            "sync_result" | "error" => return self.answered(at, frame),
+            "snapshot" | "data_update" => self.sight(at, frame),
+            "subscribed" | "position" | "caught_up" => {}
+            other => panic!("an unexpected frame {other}: {frame}"),
+        }
+        let device = &mut self.devices[at];
+        let link = device.link.as_mut().unwrap();
+        if kind == "subscribed" {
+            let (id, wish) = link.asked.remove(0);
+            assert_eq!(frame["id"], id, "`subscribed` in another order: {frame}");
+            device.disk.confirmed = wish;
+        } else {
+            link.place = frame["seq"].as_u64().or(link.place);
+            device.disk.take(frame);
+        }
+    }
+
+    /// Notes what a device was sent.
+    fn sight(&mut self, at: usize, frame: &Value) {
+        let device = &self.devices[at];
+        let domain = frame["domain"].as_str().unwrap();
+        let single = [frame.clone()];
+        let records = frame["records"].as_array().map_or(&single[..], |records| records);
+        let sets = device.sets();
+        let sightings = records.iter().map(|record| Sighting {
+            by: device.name(),
+            user: device.user.to_owned(),
+            unit: device.link.as_ref().unwrap().unit.clone(),
+            sets: sets.clone(),
+            key: (domain.to_owned(), record["mobile_id"].as_str().unwrap().to_owned()),
+            version: record["version"].as_u64().unwrap(),
+            data: record.get("data").cloned(),
+            priority: record["priority"].clone(),
+        });
+        self.ledgers[device.tenant].sightings.extend(sightings);
+    }
+
+    /// Settles what an answer is about.
+    fn answered(&mut self, at: usize, frame: &Value) {
+        let device = &mut self.devices[at];
+        let ledger = &mut self.ledgers[device.tenant];
+        let link = device.link.as_mut().unwrap();
+        let flight = link.flights.pop_front().unwrap_or_else(|| panic!("nobody asked: {frame}"));
+        assert_eq!(frame["id"], flight.id, "answers to `sync` in another order: {frame}");
+        let event = &mut ledger.events[flight.event];
+        if frame["type"] == "error" {
+            let code = frame["code"].as_str().unwrap();
+            let again = ["unavailable", "internal"].contains(&code);
+            event.fate = if again { Fate::Dropped } else { Fate::Refused(code.to_owned()) };
+            let hello_again = code == "out_of_order" && link.flights.is_empty();
+            self.diary.push(format!("{} is refused: {code}", device.name()));
+            if hello_again {
+                self.cut(at);
+            }
+            return;
+        }
+        event.fate = Fate::Answered(frame.clone());
+        device.disk.outbox.retain(|item| flight.items.iter().all(|one| one.uid != item.uid));
+        for (item, result) in flight.items.iter().zip(frame["results"].as_array().unwrap()) {
+            let refused = result["status"] == "error" && result["error"]["code"] == "validation_failed";
+            if refused && item.install == device.disk.install && self.chance.percent(50) {
+                let mut entry = item.entry.clone();
+                let domain = entry["domain"].as_str().unwrap().to_owned();
+                entry["data"] = Value::Object(edits::fields(&domain, true, &mut self.chance));
+                entry["corrects"] = json!(item.number);
+                self.uids += 1;
+                device.disk.enqueue(self.uids, entry);
+            }
+        }
+    }
+}
+
+/// All domains, unfiltered.
+pub(crate) fn everything() -> Wish {
+    DOMAINS.iter().map(|domain| (domain.name.to_owned(), vec![json!(null)])).collect()
+}
+
+/// A wish as frames say it.
+pub(crate) fn subscriptions(wish: &Wish) -> Value {
+    let one = |(domain, filter): (&String, &Value)| match filter {
+        Value::Null => json!({"domain": domain}),
+        filter => json!({"domain": domain, "filter": filter}),
+    };
+    wish.iter().flat_map(|(domain, filters)| filters.iter().map(move |filter| one((domain, filter)))).collect()
+}
