@@ -5,14 +5,14 @@ use synchub_protocol::Timestamp;
 use uuid::Uuid;
 
 use crate::chance::Chance;
-use crate::model::{DOMAINS, Data};
+use crate::model::Data;
 
 /// Ids that several devices write to, for each domain.
 const IDS: u128 = 3;
 
 /// A domain and an id, few enough that people meet.
-pub(crate) fn key(chance: &mut Chance) -> (String, String) {
-    let domain = chance.pick(&DOMAINS).name;
+pub(crate) fn key(domains: &[&str], chance: &mut Chance) -> (String, String) {
+    let domain = *chance.pick(domains);
     let id = if chance.percent(8) {
         chance.uuid()
     } else {
@@ -38,6 +38,9 @@ pub(crate) fn fields(domain: &str, new: bool, chance: &mut Chance) -> Data {
         "punch" => &["a", "f"],
         _ => &["a", "b", "f", "list"],
     };
+    if chance.percent(35) {
+        data.insert("f".to_owned(), value(domain, "f", chance));
+    }
     for _ in 0..1 + chance.below(3) {
         let name = chance.pick(names);
         data.insert((*name).to_owned(), value(domain, name, chance));

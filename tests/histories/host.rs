@@ -122,6 +122,13 @@ impl Host {
         self.tables().query_row(sql, params![tenant, user, device, bytes], |row| row.get(0)).unwrap()
     }
 
+    /// The number under which a tenant's service writes.
+    pub(crate) fn publisher(&self, tenant: &str) -> i64 {
+        let sql = "SELECT -party.no FROM party JOIN tenant ON tenant.no = party.tenant
+                   WHERE tenant.name = ?1 AND party.kind = 2 AND party.name = 'service'";
+        self.tables().query_row(sql, [tenant], |row| row.get(0)).unwrap()
+    }
+
     /// What is remembered of a batch: for each entry its status, version, whether deleted.
     pub(crate) fn batch(&self, install: i64, batch_id: &str) -> Option<Vec<Value>> {
         let sql = "SELECT answer FROM batch JOIN install ON install.device = batch.device

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 
 use crate::device::Wish;
-use crate::host::Host;
+use crate::host::{Host, LogRow, Stored};
 use crate::model::{Batch, Key, Model, Verdict, matches, normal, sees};
 
 /// What is known of a batch that was sent.
@@ -56,11 +56,36 @@ pub(crate) struct Ledger {
     pub(crate) events: Vec<Event>,
     judged: usize,
     pub(crate) sightings: Vec<Sighting>,
+    /// How often each thing happened: what no history reaches, no history tests.
+    pub(crate) tally: BTreeMap<String, u64>,
 }
 
 impl Ledger {
     pub(crate) fn new(tenant: String) -> Self {
-        Self { tenant, model: Model::default(), events: Vec::new(), judged: 0, sightings: Vec::new() }
+        Self { tenant, model: Model::default(), events: Vec::new(), judged: 0, sightings: Vec::new(), tally: BTreeMap::new() }
+    }
+
+    /// Counts something that happened.
+    pub(crate) fn count(&mut self, what: impl Into<String>) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
+
+    fn count_verdict(&mut self, verdict: &Verdict, fate: &Fate) {
+        match verdict {
+            Verdict::Error(code) => self.count(format!("batch refused: {code}")),
+            Verdict::Answered { repeated: true, .. } => self.count("batch repeated"),
+            Verdict::Answered { results, .. } => {
+                self.count(if matches!(fate, Fate::Stored(_)) { "batch lost after its commit" } else { "batch" });
+                for result in results {
+                    let part = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+                    let conflict = &result["conflict"];
+                    let strategy = conflict["strategy"].as_str().unwrap_or_default();
+                    let resolution = conflict["resolution"].as_str().unwrap_or_default();
+                    let deleted = if result["deleted"] == true { " deleted" } else { "" };
+                    self.count(format!("{} {}{strategy} {resolution}{deleted}", part("status"), part("error")));
+                }
+            }
+        }
     }
 
     /// How many batches were sent.
@@ -97,6 +122,9 @@ impl Ledger {
                         && matches!(earlier.fate, Fate::Answered(_) | Fate::Stored(_))
                 });
             let stored = host.batch(*install, batch_id).filter(|_| !known);
+            if stored.is_none() {
+                *self.tally.entry("batch lost before its commit".into()).or_default() += 1;
+            }
             self.events[at].fate = stored.map_or(Fate::Dropped, Fate::Stored);
         }
     }
@@ -106,38 +134,39 @@ impl Ledger {
         assert!(!self.is_open(), "judged too early");
         let before = self.model.head();
         let log = host.log(&self.tenant, before);
-        let anchor = |event: &Event| -> Option<(u64, bool)> {
+        let fresh: Vec<Event> = self.events.drain(self.judged..).collect();
+        let last = writers(&fresh, &log);
+        let anchor = |at: usize, event: &Event| -> Option<(u64, bool)> {
             let seq = match &event.fate {
                 Fate::Answered(frame) => frame["seq"].as_u64().unwrap(),
-                Fate::Stored(outcomes) => last_row(&event.batch, outcomes, &log)?,
-                _ => return None,
+                _ => *last.get(&at)?,
             };
             // Of two that name the same row its writer came first.
             let row = seq.checked_sub(before + 1).and_then(|at| log.get(usize::try_from(at).unwrap()));
             Some((seq, row.is_none_or(|row| row.install != event.batch.install)))
         };
-        let fresh: Vec<Event> = self.events.drain(self.judged..).collect();
         let mut anchored: Vec<(usize, (u64, bool))> = Vec::new();
         let mut floating: BTreeMap<Option<usize>, VecDeque<usize>> = BTreeMap::new();
         for (at, event) in fresh.iter().enumerate() {
-            match anchor(event) {
+            match anchor(at, event) {
                 Some(place) => anchored.push((at, place)),
                 None if event.fate != Fate::Dropped => floating.entry(event.device).or_default().push_back(at),
                 None => {}
             }
         }
         anchored.sort_by_key(|(at, place)| (*place, *at));
-        for (at, _) in anchored {
-            // What the same device sent before has been decided before.
-            let device = fresh[at].device;
-            self.float(&fresh, floating.entry(device).or_default(), Some(at));
-            self.apply(&fresh[at]);
-            for queue in floating.values_mut() {
-                self.float(&fresh, queue, None);
+        let mut waiting: VecDeque<usize> = anchored.into_iter().map(|(at, _)| at).collect();
+        loop {
+            // What a device sent is decided in the order in which it was sent.
+            let next = waiting.pop_front();
+            for (device, queue) in &mut floating {
+                let later = next.iter().chain(&waiting).filter(|at| fresh[**at].device == *device).min();
+                let must = next.filter(|at| fresh[*at].device == *device);
+                let must = if next.is_none() { usize::MAX } else { must.unwrap_or(0) };
+                self.float(&fresh, queue, later.copied().unwrap_or(usize::MAX), must);
             }
-        }
-        for queue in floating.values_mut() {
-            self.float(&fresh, queue, Some(usize::MAX));
+            let Some(at) = next else { break };
+            self.apply(&fresh[at]);
         }
         self.events.extend(fresh);
         self.judged = self.events.len();
@@ -145,11 +174,11 @@ impl Ledger {
         self.look();
     }
 
-    /// Applies batches that changed nothing and whose place nobody knows: as soon as the model agrees with
-    /// what is known of them, and at the latest before `limit`.
-    fn float(&mut self, events: &[Event], queue: &mut VecDeque<usize>, limit: Option<usize>) {
-        while let Some(&at) = queue.front() {
-            let must = limit.is_some_and(|limit| at < limit);
+    /// Applies batches that changed nothing and whose place nobody knows, as soon as the model agrees with
+    /// what is known of them: those before `end`; those before `must` now or never.
+    fn float(&mut self, events: &[Event], queue: &mut VecDeque<usize>, end: usize, must: usize) {
+        while let Some(&at) = queue.front().filter(|at| **at < end) {
+            let must = at < must;
             let mut trial = self.model.clone();
             let verdict = trial.submit(&events[at].batch);
             let agrees = agree(&verdict, &events[at].fate) && trial.head() == self.model.head();
@@ -160,23 +189,25 @@ impl Ledger {
                 return;
             }
             self.model = trial;
+            self.count_verdict(&verdict, &events[at].fate);
             queue.pop_front();
         }
     }
 
     fn apply(&mut self, event: &Event) {
         let verdict = self.model.submit(&event.batch);
+        self.count_verdict(&verdict, &event.fate);
         if !agree(&verdict, &event.fate) {
             panic!("{}\nthe hub:   {:?}\nthe model: {verdict:?}", said(event), event.fate);
         }
     }
 
-    fn compare(&self, host: &Host, log: &[crate::host::LogRow]) {
+    fn compare(&self, host: &Host, log: &[LogRow]) {
         let tenant = &self.tenant;
         let rows = &self.model.rows[self.model.rows.len().saturating_sub(log.len())..];
         let from = log.first().map_or(0, |row| row.seq);
         for (ours, theirs) in rows.iter().zip(log) {
-            let as_row = crate::host::LogRow {
+            let as_row = LogRow {
                 seq: ours.seq,
                 time_us: ours.time_us,
                 kind: ours.kind,
@@ -194,7 +225,7 @@ impl Ledger {
         assert_eq!(stored.len(), self.model.records.len(), "the number of records of {tenant}");
         for (theirs, (key, record)) in stored.iter().zip(&self.model.records) {
             let image = record.now();
-            let ours = crate::host::Stored {
+            let ours = Stored {
                 key: key.clone(),
                 version: record.version(),
                 scope: image.scope.clone(),
@@ -238,18 +269,42 @@ impl Ledger {
     }
 }
 
-/// The last row that a batch of which only its outcomes are known wrote.
-fn last_row(batch: &Batch, outcomes: &[Value], log: &[crate::host::LogRow]) -> Option<u64> {
-    let wrote = |row: &&crate::host::LogRow| {
-        row.install == batch.install
-            && batch.entries.iter().zip(outcomes).any(|(entry, outcome)| {
-                let changes = ["created", "updated", "merged", "conflict"];
-                changes.contains(&outcome[0].as_str().unwrap_or_default())
-                    && (&entry["domain"], &entry["mobile_id"]) == (&json!(row.key.0), &json!(row.key.1))
-                    && outcome[1] == row.version
-            })
-    };
-    log.iter().filter(wrote).map(|row| row.seq).max()
+/// The last row that each batch wrote, by its place among the events: a row belongs to the first batch of its
+/// install that names its version, since nobody can name a version before it is there.
+fn writers(events: &[Event], log: &[LogRow]) -> BTreeMap<usize, u64> {
+    let row = |row: &LogRow| ((row.install, row.key.clone(), row.version), row.seq);
+    let mut rows: BTreeMap<_, u64> = log.iter().map(row).collect();
+    let mut last = BTreeMap::new();
+    for (at, event) in events.iter().enumerate() {
+        for (entry, status, version) in event.named() {
+            let key = (entry["domain"].as_str().unwrap_or_default(), entry["mobile_id"].as_str().unwrap_or_default());
+            let name = (event.batch.install, (key.0.to_owned(), key.1.to_owned()), version);
+            let writes = ["created", "updated", "merged", "conflict"].contains(&status);
+            if let Some(seq) = writes.then(|| rows.remove(&name)).flatten() {
+                let known = last.entry(at).or_insert(seq);
+                *known = seq.max(*known);
+            }
+        }
+    }
+    last
+}
+
+impl Event {
+    /// Each entry with its status and the version that its answer names.
+    fn named(&self) -> Vec<(&Value, &str, u64)> {
+        let pairs: Vec<(&Value, &Value)> = match &self.fate {
+            Fate::Answered(frame) => {
+                let results = frame["results"].as_array().unwrap().iter();
+                results.map(|result| (&result["status"], &result["server_version"])).collect()
+            }
+            Fate::Stored(outcomes) => outcomes.iter().map(|outcome| (&outcome[0], &outcome[1])).collect(),
+            _ => Vec::new(),
+        };
+        let entries = self.batch.entries.iter().zip(pairs);
+        entries
+            .map(|(entry, (status, version))| (entry, status.as_str().unwrap(), version.as_u64().unwrap_or(0)))
+            .collect()
+    }
 }
 
 fn agree(verdict: &Verdict, fate: &Fate) -> bool {

@@ -14,8 +14,10 @@ mod steps;
 #[expect(dead_code, unused_imports, reason = "the histories need a part of what the other tests do")]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod trouble;
 mod world;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
@@ -26,12 +28,21 @@ const HISTORIES: u64 = 20;
 /// How many steps a history has.
 const STEPS: usize = 60;
 
+/// How often each thing happened.
+type Tally = BTreeMap<String, u64>;
+
+fn add(tally: &mut Tally, more: &Tally) {
+    for (what, count) in more {
+        *tally.entry(what.clone()).or_default() += count;
+    }
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// One history from beginning to end; what went wrong ends it with the diary.
-async fn play(seed: u64, tells: bool) {
+async fn play(seed: u64, tells: bool) -> Tally {
     let mut world = World::start(seed).await;
     let mut step = 0;
     let history = AssertUnwindSafe(async {
@@ -51,15 +62,27 @@ async fn play(seed: u64, tells: bool) {
             text.unwrap_or_default()
         );
     }
+    world.note("-- over".to_owned());
+    let mut tally = Tally::new();
+    for ledger in &world.ledgers {
+        add(&mut tally, &ledger.tally);
+    }
+    world.tell_hub(&mut tally);
     world.host.end();
+    tally
 }
 
 #[tokio::test]
 async fn random_histories_end_as_the_model_says() {
     if let Some(seed) = number("SYNCHUB_HISTORY_SEED") {
-        return play(seed, true).await;
+        play(seed, true).await;
+        return;
     }
+    let mut tally = Tally::new();
     for seed in 0..number("SYNCHUB_HISTORIES").unwrap_or(HISTORIES) {
-        play(seed, false).await;
+        add(&mut tally, &play(seed, false).await);
+    }
+    for (what, count) in &tally {
+        eprintln!("{count:>8} {what}");
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::device::{Disk, Try};
 use crate::edits;
-use crate::model::{DOMAINS, Key};
-use crate::world::{Until, World, everything, subscriptions};
+use crate::model::Key;
+use crate::world::{Until, World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
-const STEPS: [(&str, usize); 16] = [
+const STEPS: [(&str, usize); 21] = [
     ("edit", 34),
     ("odd", 6),
     ("connect", 10),
@@ -25,6 +25,11 @@ const STEPS: [(&str, usize); 16] = [
     ("backup", 1),
     ("restore", 1),
     ("crash", 1),
+    ("refuse", 3),
+    ("publish", 5),
+    ("unit", 1),
+    ("twin", 2),
+    ("late", 1),
     ("judge", 4),
 ];
 
@@ -42,7 +47,7 @@ impl World {
         match *kind {
             "edit" => self.edit(at),
             "odd" => self.odd(at).await,
-            "connect" => self.connect(at).await,
+            "connect" => self.come_back(at).await,
             "sync" => self.sync(at).await,
             "burst" => self.burst().await,
             "read" => self.read_some(at).await,
@@ -55,12 +60,17 @@ impl World {
             "backup" => self.devices[at].backup = Some(self.devices[at].disk.clone()),
             "restore" => self.restore_phone(at),
             "crash" => self.crash().await,
+            "refuse" => self.refuse().await,
+            "publish" => self.publish(self.devices[at].tenant).await,
+            "unit" => self.move_user(at),
+            "twin" => self.twin(at).await,
+            "late" => self.late(at).await,
             _ => self.judge().await,
         }
     }
 
     /// The user writes something, online or not.
-    fn edit(&mut self, at: usize) {
+    pub(crate) fn edit(&mut self, at: usize) {
         for _ in 0..1 + self.chance.below(3) {
             let key = self.some_key(at);
             let device = &self.devices[at];
@@ -79,7 +89,15 @@ impl World {
     /// A record that the device holds, or any.
     fn some_key(&mut self, at: usize) -> Key {
         let held: Vec<Key> = self.devices[at].disk.copy.keys().cloned().collect();
-        if held.is_empty() || self.chance.percent(45) { edits::key(&mut self.chance) } else { self.chance.pick(&held).clone() }
+        if held.is_empty() || self.chance.percent(45) { edits::key(&self.domains, &mut self.chance) } else { self.chance.pick(&held).clone() }
+    }
+
+    /// A new socket; mostly the device stays until it has everything.
+    async fn come_back(&mut self, at: usize) {
+        self.connect(at).await;
+        if self.chance.percent(70) {
+            self.read(at, Until::Head).await;
+        }
     }
 
     /// Something that no app would do: odd entries, with or without numbers, a batch id again.
@@ -165,8 +183,8 @@ impl World {
         if !self.is_online(at) {
             self.connect(at).await;
         }
-        let until = match self.chance.below(3) {
-            0 => Until::Head,
+        let until = match self.chance.below(4) {
+            0 | 1 => Until::Head,
             _ => Until::Frames(1 + self.chance.below(12)),
         };
         self.read(at, until).await;
@@ -191,17 +209,7 @@ impl World {
 
     /// Wants other domains or other filters.
     async fn subscribe(&mut self, at: usize) {
-        let mut wish = self.devices[at].disk.wish.clone();
-        for domain in &DOMAINS {
-            match self.chance.below(4) {
-                0 => drop(wish.remove(domain.name)),
-                1 => {
-                    let filters = (0..1 + self.chance.below(2)).map(|_| edits::filter(&mut self.chance)).collect();
-                    wish.insert(domain.name.to_owned(), filters);
-                }
-                _ => {}
-            }
-        }
+        let mut wish = some(&self.devices[at].disk.wish, &mut self.chance);
         if self.chance.percent(20) {
             wish = everything();
         }

@@ -2,6 +2,8 @@
 //!
 //! A step does one thing; nothing is judged before everything that is on the way has been decided.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use synchub_protocol::{Encoding, Timestamp};
 use uuid::Uuid;
@@ -23,6 +25,10 @@ const DEVICES: [(&str, &str, &str, i64, Option<&str>); 6] = [
     ("carol", "phone", "phone", 40, Some("south")),
     ("dave", "phone", "phone", 40, None),
 ];
+/// How long a device waits for what it should have by now, before it asks where it stands.
+const NUDGE: Duration = Duration::from_millis(50);
+/// How long an answer may take; far above what it ever does.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The most batches on the wire, as the hub allows.
 const IN_FLIGHT: usize = 4;
 
@@ -42,6 +48,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) ledgers: Vec<Ledger>,
     pub(crate) devices: Vec<Device>,
+    /// What this history writes: few domains, so that people meet.
+    pub(crate) domains: Vec<&'static str>,
     uids: u64,
     /// What happened, to be read when it ends badly.
     pub(crate) diary: Vec<String>,
@@ -52,11 +60,13 @@ impl World {
         let mut chance = Chance::new(seed);
         let host = Host::start(&mut chance).await;
         let ledgers = vec![Ledger::new("acme".into()), Ledger::new("umbrella".into())];
+        let domains = (0..4).map(|_| chance.pick(&DOMAINS).name).collect();
         let mut devices = Vec::new();
         for tenant in 0..2 {
             let count = if tenant == 0 { DEVICES.len() } else { 2 };
             for (user, id, kind, priority, unit) in DEVICES.into_iter().take(count) {
-                let disk = Disk::new(chance.uuid(), everything());
+                let wish = if chance.percent(50) { everything() } else { some(&everything(), &mut chance) };
+                let disk = Disk::new(chance.uuid(), wish);
                 devices.push(Device {
                     tenant,
                     user,
@@ -72,11 +82,20 @@ impl World {
                 });
             }
         }
-        Self { host, chance, ledgers, devices, uids: 0, diary: Vec::new() }
+        Self { host, chance, ledgers, devices, domains, uids: 0, diary: Vec::new() }
     }
 
     pub(crate) fn note(&mut self, text: String) {
         self.diary.push(text);
+    }
+
+    /// Adds what the hub counted since it was last started.
+    pub(crate) fn tell_hub(&self, tally: &mut std::collections::BTreeMap<String, u64>) {
+        let text = self.host.hub().node.deps().metrics.render();
+        for line in text.lines().filter(|line| line.starts_with("synchub_catch_ups_total")) {
+            let (name, count) = line.split_once(' ').unwrap();
+            *tally.entry(name.to_owned()).or_default() += count.parse::<u64>().unwrap_or(0);
+        }
     }
 
     pub(crate) fn uid(&mut self) -> u64 {
@@ -134,6 +153,9 @@ impl World {
         device.disk.renumber(install, welcome["last_client_seq"].as_u64().unwrap());
         let (tenant, name) = (device.tenant, device.name());
         self.ledgers[tenant].resolve(&self.host, at);
+        for fresh in welcome["fresh"].as_array().unwrap() {
+            self.ledgers[tenant].count(format!("fresh {}", fresh["reason"]));
+        }
         self.note(format!("{tenant} {name} says hello: {}", welcome["fresh"]));
     }
 
@@ -261,13 +283,19 @@ impl World {
             if done {
                 return;
             }
-            if link.asked.is_empty() && (until == Until::Head && link.flights.is_empty() || asked.is_none()) {
+            if link.asked.is_empty() && asked.is_none() {
                 // What this is answered stands in the data lane, with a position behind it.
                 let wish = self.devices[at].disk.wish.clone();
                 asked = Some(self.ask(at, json!({"type": "unsubscribe", "domains": []}), wish).await);
             }
-            self.read_one(at).await;
-            left -= 1;
+            let waits = asked.is_some() && self.devices[at].link.as_ref().unwrap().asked.is_empty();
+            let one = tokio::time::timeout(if waits { NUDGE } else { PATIENCE }, self.read_one(at));
+            if one.await.is_ok() {
+                left -= 1;
+            } else {
+                assert!(waits, "{} hears nothing any more", self.devices[at].name());
+                asked = None;
+            }
         }
     }
 
@@ -293,6 +321,8 @@ impl World {
 
     fn take(&mut self, at: usize, frame: &Value) {
         let kind = frame["type"].as_str().unwrap();
+        let part = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
+        self.ledgers[self.devices[at].tenant].count(format!("frame {kind} {}{}", part("operation"), part("code")));
         match kind {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
@@ -369,6 +399,22 @@ impl World {
 /// All domains, unfiltered.
 pub(crate) fn everything() -> Wish {
     DOMAINS.iter().map(|domain| (domain.name.to_owned(), vec![json!(null)])).collect()
+}
+
+/// A wish with other domains and other filters.
+pub(crate) fn some(wish: &Wish, chance: &mut Chance) -> Wish {
+    let mut wish = wish.clone();
+    for domain in &DOMAINS {
+        match chance.below(5) {
+            0 => drop(wish.remove(domain.name)),
+            1 | 2 => {
+                let filters = (0..1 + chance.below(2)).map(|_| edits::filter(chance)).collect();
+                wish.insert(domain.name.to_owned(), filters);
+            }
+            _ => {}
+        }
+    }
+    wish
 }
 
 /// A wish as frames say it.

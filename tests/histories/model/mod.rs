@@ -147,7 +147,9 @@ impl Model {
             })
             .collect();
         let lived = before.as_ref().filter(|(_, image)| !image.deleted);
-        let kind = if deleted { "delete" } else if lived.is_some() { "update" } else { "create" };
+        // For who sees only the new scope a record that moves there is new.
+        let stays = lived.is_some_and(|(_, image)| image.scope == scope);
+        let kind = if deleted { "delete" } else if stays { "update" } else { "create" };
         let mut row = |scope: &Scope, kind| {
             self.last_us = now_us.max(self.last_us + 1);
             self.rows.push(Row {
@@ -162,7 +164,7 @@ impl Model {
                 old: old.clone(),
             });
         };
-        if let Some((_, image)) = before.as_ref().filter(|(_, image)| image.scope != scope) {
+        if let Some((_, image)) = lived.filter(|(_, image)| image.scope != scope) {
             row(&image.scope, "leave");
         }
         row(&scope, kind);
