@@ -151,6 +151,8 @@ pub(crate) struct Link {
     pub(crate) samples: VecDeque<i64>,
     /// The last place that a `position` or `caught_up` named.
     pub(crate) place: Option<u64>,
+    /// Whether every snapshot that was announced has come, and `caught_up` after it.
+    pub(crate) caught_up: bool,
     pub(crate) flights: VecDeque<Flight>,
     /// What was asked with which request, and not confirmed yet.
     pub(crate) asked: Vec<(u64, Wish)>,

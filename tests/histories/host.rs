@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::{Value, json};
+use synchub_protocol::ErrorCode;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
@@ -139,7 +140,7 @@ impl Host {
         let outcomes: Vec<Outcome> = rmp_serde::from_slice(&answer).unwrap();
         let plain = |Outcome(status, version, deleted, conflict, error): Outcome| {
             let resolution = conflict.map(|(_, _, resolution)| resolution);
-            json!([status, version, deleted, resolution, error.map(|(code, _, _)| code)])
+            json!([status, version, deleted, resolution, error.map(|(code, _, _)| ErrorCode::from_number(code))])
         };
         Some(outcomes.into_iter().map(plain).collect())
     }

@@ -320,7 +320,7 @@ fn agree(verdict: &Verdict, fate: &Fate) -> bool {
                     ours["status"] == outcome[0]
                         && ours["server_version"] == outcome[1]
                         && ours["conflict"]["resolution"] == outcome[3]
-                        && ours["error"].is_null() == outcome[4].is_null()
+                        && ours["error"] == outcome[4]
                 })
         }
         _ => false,

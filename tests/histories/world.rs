@@ -142,6 +142,7 @@ impl World {
             unit: device.unit.clone(),
             samples: std::collections::VecDeque::new(),
             place: None,
+            caught_up: false,
             flights: std::collections::VecDeque::new(),
             asked: Vec::new(),
         };
@@ -277,7 +278,7 @@ impl World {
             let is_answered = link.flights.is_empty() && link.asked.is_empty();
             let done = match until {
                 Until::Answered => is_answered,
-                Until::Head => is_answered && link.place.is_some_and(|place| place >= head),
+                Until::Head => is_answered && link.caught_up && link.place.is_some_and(|place| place >= head),
                 Until::Frames(_) => asked.is_some() && link.asked.is_empty(),
             };
             if done {
@@ -301,6 +302,7 @@ impl World {
 
     /// Sends a request about subscriptions; `wish` is what it makes of them.
     pub(crate) async fn ask(&mut self, at: usize, request: Value, wish: Wish) -> u64 {
+        self.note(format!("{} asks {request}", self.devices[at].name()));
         let link = self.devices[at].link.as_mut().unwrap();
         let id = link.peer.request(request).await;
         link.asked.push((id, wish));
@@ -329,13 +331,18 @@ impl World {
             "subscribed" | "position" | "caught_up" => {}
             other => panic!("an unexpected frame {other}: {frame}"),
         }
+        self.note(format!("    {} {} takes {}", self.devices[at].tenant, self.devices[at].name(), short(frame)));
         let device = &mut self.devices[at];
         let link = device.link.as_mut().unwrap();
         if kind == "subscribed" {
             let (id, wish) = link.asked.remove(0);
             assert_eq!(frame["id"], id, "`subscribed` in another order: {frame}");
             device.disk.confirmed = wish;
+            // A position follows: what the device has left goes with it.
+            link.place = None;
+            link.caught_up &= frame["fresh"].as_array().unwrap().is_empty();
         } else {
+            link.caught_up |= kind == "caught_up";
             link.place = frame["seq"].as_u64().or(link.place);
             device.disk.take(frame);
         }
@@ -373,6 +380,9 @@ impl World {
             let code = frame["code"].as_str().unwrap();
             let again = ["unavailable", "internal"].contains(&code);
             event.fate = if again { Fate::Dropped } else { Fate::Refused(code.to_owned()) };
+            if code == "idempotency_key_reused" {
+                device.disk.tries.clear();
+            }
             let hello_again = code == "out_of_order" && link.flights.is_empty();
             self.diary.push(format!("{} is refused: {code}", device.name()));
             if hello_again {
@@ -399,6 +409,20 @@ impl World {
 /// All domains, unfiltered.
 pub(crate) fn everything() -> Wish {
     DOMAINS.iter().map(|domain| (domain.name.to_owned(), vec![json!(null)])).collect()
+}
+
+/// A frame of the data lane in a line.
+fn short(frame: &Value) -> String {
+    let tail = |id: &Value| id.as_str().map(|id| id[id.len() - 3..].to_owned()).unwrap_or_default();
+    let one = |record: &Value| format!("{} v{}", tail(&record["mobile_id"]), record["version"]);
+    let records: Vec<_> = frame["records"].as_array().into_iter().flatten().map(one).collect();
+    let mut line = frame["type"].as_str().unwrap().to_owned();
+    for name in ["domain", "operation", "version", "first", "last", "seq", "fresh"] {
+        if !frame[name].is_null() {
+            line += &format!(" {name}={}", frame[name]);
+        }
+    }
+    format!("{line} {} {}", tail(&frame["mobile_id"]), records.join(", "))
 }
 
 /// A wish with other domains and other filters.
