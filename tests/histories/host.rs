@@ -58,6 +58,7 @@ impl Host {
         let lane_bytes = *chance.pick(&[600, 8000, 262_144]);
         let page_rows = *chance.pick(&[1, 3, 500]);
         let tail_bytes = *chance.pick(&[0, 3000, 1 << 22]);
+        let permits = *chance.pick(&[1, 16]);
         let group = *chance.pick(&[1, 3, 64]);
         let position_ms = *chance.pick(&[1, 20]);
         let mut builder = Hub::with(|settings| {
@@ -67,6 +68,7 @@ impl Host {
             settings.feed.idle_position_secs = 1;
             settings.catch_up.page_rows = page_rows;
             settings.commit.group_batches = group;
+            settings.catch_up.permits = permits;
             settings.ack_flush_secs = 1;
         })
         .seed(chance.word());

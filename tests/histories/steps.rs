@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::device::{Disk, Try};
 use crate::edits;
-use crate::model::Key;
+use crate::ledger::Fate;
+use crate::model::{Batch, Key};
 use crate::world::{Until, World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
@@ -113,6 +114,18 @@ impl World {
             return;
         }
         let device = &self.devices[at];
+        let answered: Vec<_> = self.ledgers[device.tenant]
+            .events
+            .iter()
+            .filter(|event| event.device == Some(at) && matches!(event.fate, Fate::Answered(_)))
+            .map(|event| event.batch.clone())
+            .collect();
+        if !answered.is_empty() && self.chance.percent(40) {
+            // What was answered, once more as it was (O1).
+            let Batch { batch_id, atomic, first, entries, .. } = self.chance.pick(&answered).clone();
+            let again = Try { batch_id, uids: Vec::new(), atomic };
+            return self.submit(at, &again, first, entries, Vec::new()).await;
+        }
         let used: Vec<String> = self.ledgers[device.tenant]
             .events
             .iter()
@@ -166,6 +179,13 @@ impl World {
                 self.connect(at).await;
             }
             self.edit(at);
+        }
+        // Somebody's snapshots and replays run meanwhile.
+        let reader = self.chance.below(self.devices.len());
+        match self.chance.below(3) {
+            0 => self.connect(reader).await,
+            1 if self.is_online(reader) => self.subscribe(reader).await,
+            _ => {}
         }
         for _ in 0..3 {
             for &at in &who {

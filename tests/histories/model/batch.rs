@@ -50,13 +50,21 @@ pub(super) struct Remembered {
     entries: Vec<Value>,
     atomic: bool,
     results: Vec<Value>,
+    pub(super) at_us: i64,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Review {
     pub(super) kind: &'static str,
+    pub(super) at_us: i64,
     install: i64,
     number: Option<u64>,
+}
+
+impl Review {
+    pub(super) fn is_open(&self) -> bool {
+        ["inbox", "manual"].contains(&self.kind)
+    }
 }
 
 /// A batch while it is decided.
@@ -104,8 +112,12 @@ impl Model {
         let mut run = Run { batch, mark, failed: BTreeSet::new(), corrected: Vec::new() };
         let results = run.decide(self);
         run.note(self, &results);
-        let remembered =
-            Remembered { entries: batch.entries.clone(), atomic: batch.atomic, results: results.clone() };
+        let remembered = Remembered {
+            entries: batch.entries.clone(),
+            atomic: batch.atomic,
+            results: results.clone(),
+            at_us: batch.received_us,
+        };
         self.batches.insert(id, remembered);
         let results = self.shown(batch, results);
         Verdict::Answered { results, seq: self.head(), repeated: false }
@@ -213,7 +225,7 @@ impl Run<'_> {
     fn duplicate(&self, model: &Model, place: usize) -> Value {
         let number = self.number(place).unwrap_or(0);
         let refused = model.marks.get(&self.batch.install).and_then(|(_, refused)| refused.get(&number));
-        let code = refused.map(String::as_str);
+        let code = refused.map(|(code, _)| code.as_str());
         model.result(self.batch, &self.batch.entries[place], "duplicate", code)
     }
 
@@ -250,7 +262,7 @@ impl Run<'_> {
 
     fn carry_out(&self, model: &mut Model, place: usize, raw: &Value, ruling: Ruling) -> Value {
         let (install, number) = (self.batch.install, self.number(place));
-        let rows = ruling.reviews.iter().map(|kind| Review { kind, install, number });
+        let rows = ruling.reviews.iter().map(|kind| Review { kind, at_us: self.batch.received_us, install, number });
         model.reviews.extend(rows);
         if let (Some(change), Some(key)) = (ruling.change, key(raw)) {
             model.write(&key, change, self.batch, self.batch.received_us);
@@ -274,7 +286,7 @@ impl Run<'_> {
         let (mark, refused) = model.marks.entry(self.batch.install).or_default();
         for (place, result) in results.iter().enumerate().filter(|(place, _)| !self.was_decided(*place)) {
             if let Some(code) = result["error"].as_str() {
-                refused.insert(first + place as u64, code.to_owned());
+                refused.insert(first + place as u64, (code.to_owned(), self.batch.received_us));
             }
         }
         *mark = (*mark).max(first + results.len() as u64 - 1);

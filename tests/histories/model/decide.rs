@@ -122,9 +122,9 @@ fn base(record: &Record, entry: &Entry) -> u64 {
 /// T2.
 fn stamp(record: Option<&Record>, entry: &Entry, author: &Batch) -> Stamp {
     let corrected = entry.made_us.map_or(author.received_us, |made| made + author.offset_us);
-    let below = record.and_then(|record| record.images.get(&base(record, entry)));
+    let below = record.and_then(|record| record.time_of(base(record, entry)));
     let bounded = corrected.min(author.received_us);
-    let time = below.map_or(bounded, |image| bounded.max(image.time_us + 1));
+    let time = below.map_or(bounded, |time| bounded.max(time + 1));
     (time, author.priority, author.install, entry.number)
 }
 
@@ -193,14 +193,21 @@ fn create(tombstone: Option<&Record>, def: &Definition, entry: &Entry, author: &
 
 /// Whether somebody else wrote the record after a version.
 fn is_newer(record: &Record, base: u64, install: i64) -> bool {
+    if base < record.version() && !record.reaches(base) {
+        return has_foreign(record, base, install);
+    }
     record.images.range(base + 1..).any(|(_, image)| image.by != install)
+}
+
+/// Whether a field stands that somebody else wrote after a version.
+fn has_foreign(record: &Record, base: u64, install: i64) -> bool {
+    let is_foreign = |(version, stamp): &(u64, Stamp)| *version > base && stamp.2 != install;
+    record.writes.values().any(|writes| writes.last().is_some_and(is_foreign))
 }
 
 fn delete(record: &Record, def: &Definition, entry: &Entry, author: &Batch) -> Ruling {
     let base = base(record, entry);
-    let foreign = record.writes.values().any(|writes| {
-        writes.last().is_some_and(|(version, stamp)| *version > base && stamp.2 != author.install)
-    });
+    let foreign = has_foreign(record, base, author.install);
     match def.strategy {
         Strategy::ServerWins if foreign => return conflict("server", vec!["audit"]),
         Strategy::Manual if foreign => return conflict("manual_required", vec!["manual"]),
@@ -237,7 +244,8 @@ fn edit(record: &Record, def: &Definition, entry: &Entry, author: &Batch) -> Rul
             continue;
         }
         let before = record.images.get(&base).and_then(|image| image.data.get(field)).cloned();
-        if holds(field) == *sent || !entry.delta && before.unwrap_or_default() == *sent {
+        let untouched = !entry.delta && record.reaches(base) && before.unwrap_or_default() == *sent;
+        if holds(field) == *sent || untouched {
             continue;
         }
         if matches!(def.kind(field), Some(Kind::Append)) {

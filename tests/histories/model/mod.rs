@@ -55,6 +55,8 @@ pub(crate) struct Record {
     pub(crate) images: BTreeMap<u64, Image>,
     /// For each field the writes that still count, the newest last (E4).
     writes: BTreeMap<String, Vec<(u64, Stamp)>>,
+    /// The highest version whose row the log no longer has.
+    purged: u64,
 }
 
 impl Record {
@@ -64,6 +66,17 @@ impl Record {
 
     pub(crate) fn now(&self) -> &Image {
         self.images.last_key_value().unwrap().1
+    }
+
+    /// Whether the log still says how the record stood at a version (E3).
+    fn reaches(&self, version: u64) -> bool {
+        version >= self.purged && (version == 0 || self.images.contains_key(&version))
+    }
+
+    /// When a version was committed, as far as that is known (T2).
+    fn time_of(&self, version: u64) -> Option<i64> {
+        let known = version > self.purged || version == self.version();
+        self.images.get(&version).filter(|_| known).map(|image| image.time_us)
     }
 }
 
@@ -90,18 +103,22 @@ pub(crate) type Reviews = BTreeMap<&'static str, u64>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) records: BTreeMap<Key, Record>,
+    /// The log, as far as it was not purged.
     pub(crate) rows: Vec<Row>,
+    head: u64,
     last_us: i64,
+    /// The highest version of a tombstone that was purged (D3).
+    floor: u64,
     batches: BTreeMap<(String, String), batch::Remembered>,
     /// By install: the highest number decided, and the codes of those refused (O2).
-    pub(crate) marks: BTreeMap<i64, (u64, BTreeMap<u64, String>)>,
+    pub(crate) marks: BTreeMap<i64, (u64, BTreeMap<u64, (String, i64)>)>,
     reviews: Vec<batch::Review>,
 }
 
 impl Model {
     /// The number of the newest row.
     pub(crate) fn head(&self) -> u64 {
-        self.rows.last().map_or(0, |row| row.seq)
+        self.head
     }
 
     /// What a device of this user and unit holds in the end: version and data.
@@ -131,10 +148,33 @@ impl Model {
         counts
     }
 
+    /// Takes away what is past its time (D3, O1, O2): each kind of thing has its own.
+    pub(crate) fn purge(&mut self, log_before: i64, batches_before: i64, reviews_before: i64) {
+        let kept = self.rows.partition_point(|row| row.time_us < log_before);
+        for row in self.rows.drain(..kept) {
+            if let Some(record) = self.records.get_mut(&row.key) {
+                record.purged = record.purged.max(row.version);
+            }
+        }
+        let floor = &mut self.floor;
+        self.records.retain(|_, record| {
+            let goes = record.now().deleted && record.now().time_us < log_before;
+            if goes {
+                *floor = record.version().max(*floor);
+            }
+            !goes
+        });
+        for (_, refused) in self.marks.values_mut() {
+            refused.retain(|_, (_, at_us)| *at_us >= log_before);
+        }
+        self.batches.retain(|_, known| known.at_us >= batches_before);
+        self.reviews.retain(|review| review.at_us >= reviews_before || review.is_open());
+    }
+
     /// Writes a version and its rows (V1, V2, T1).
     fn write(&mut self, key: &Key, change: decide::Change, author: &Batch, now_us: i64) {
         let before = self.records.get(key).map(|record| (record.version(), record.now().clone()));
-        let version = before.as_ref().map_or(1, |(version, _)| version + 1);
+        let version = before.as_ref().map_or(self.floor, |(version, _)| *version) + 1;
         let decide::Change { data, unit, owner, changed, stamp, deleted, priority, created } = change;
         let def = definition(&key.0);
         let scope = def.scope(unit.as_deref(), owner.as_deref());
@@ -152,8 +192,9 @@ impl Model {
         let kind = if deleted { "delete" } else if stays { "update" } else { "create" };
         let mut row = |scope: &Scope, kind| {
             self.last_us = now_us.max(self.last_us + 1);
+            self.head += 1;
             self.rows.push(Row {
-                seq: self.rows.last().map_or(0, |row| row.seq) + 1,
+                seq: self.head,
                 time_us: self.last_us,
                 kind,
                 scope: scope.clone(),
@@ -175,6 +216,7 @@ impl Model {
             owner: None,
             images: BTreeMap::new(),
             writes: BTreeMap::new(),
+            purged: 0,
         });
         (record.unit, record.owner) = (unit, owner);
         record.images.insert(version, image);
