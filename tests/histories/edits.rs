@@ -30,8 +30,18 @@ pub(crate) fn fields(domain: &str, new: bool, chance: &mut Chance) -> Data {
         }
     }
     let names: &[&str] = match domain {
-        "ticket" => &["subject", "status", "priority", "impact", "reopens", "escalated", "escalation_level",
-            "ticket_history", "f", "colour"],
+        "ticket" => &[
+            "subject",
+            "status",
+            "priority",
+            "impact",
+            "reopens",
+            "escalated",
+            "escalation_level",
+            "ticket_history",
+            "f",
+            "colour",
+        ],
         "task" => &["jobdesc", "jobstatus", "priority", "plandatetime", "expirydatetime", "gracetime", "f"],
         "journal" => &["content", "title", "f"],
         "attendance" => &["latitude", "longitude", "transport", "f"],
@@ -59,7 +69,11 @@ fn value(domain: &str, field: &str, chance: &mut Chance) -> Value {
         "f" => json!(chance.below(3)),
         "status" => json!(*chance.pick(&["NEW", "OPEN", "OPEN", "INPROGRESS", "ONHOLD", "RESOLVED", "BAD"])),
         "jobstatus" => json!(*chance.pick(&["ASSIGNED", "INPROGRESS", "COMPLETED", "CANCELLED"])),
-        "priority" => json!(*chance.pick(&["LOW", "MEDIUM", "HIGH", "CRITICAL"][..if domain == "task" { 3 } else { 4 }].to_vec())),
+        "priority" => {
+            json!(*chance.pick(
+                &["LOW", "MEDIUM", "HIGH", "CRITICAL"][..if domain == "task" { 3 } else { 4 }].to_vec()
+            ))
+        }
         "plandatetime" | "expirydatetime" => {
             json!(format!("2026-01-0{}T10:00:00{}", 1 + chance.below(4), *chance.pick(&["Z", "+02:00"])))
         }

@@ -142,7 +142,13 @@ impl Host {
         let outcomes: Vec<Outcome> = rmp_serde::from_slice(&answer).unwrap();
         let plain = |Outcome(status, version, deleted, conflict, error): Outcome| {
             let resolution = conflict.map(|(_, _, resolution)| resolution);
-            json!([status, version, deleted, resolution, error.map(|(code, _, _)| ErrorCode::from_number(code))])
+            json!([
+                status,
+                version,
+                deleted,
+                resolution,
+                error.map(|(code, _, _)| ErrorCode::from_number(code))
+            ])
         };
         Some(outcomes.into_iter().map(plain).collect())
     }
@@ -153,7 +159,8 @@ impl Host {
     }
 
     pub(crate) fn log(&self, tenant: &str, after: u64) -> Vec<LogRow> {
-        let sql = "SELECT log.seq, log.time_us, log.kind, p.kind, p.name, domain.name, record.key, log.version,
+        let sql =
+            "SELECT log.seq, log.time_us, log.kind, p.kind, p.name, domain.name, record.key, log.version,
                      install, log.flags, old
                    FROM log JOIN tenant ON tenant.no = log.tenant JOIN domain ON domain.no = log.domain
                      JOIN record ON record.rid = log.rid LEFT JOIN party AS p ON p.no = log.scope

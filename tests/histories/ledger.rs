@@ -62,7 +62,14 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(tenant: String) -> Self {
-        Self { tenant, model: Model::default(), events: Vec::new(), judged: 0, sightings: Vec::new(), tally: BTreeMap::new() }
+        Self {
+            tenant,
+            model: Model::default(),
+            events: Vec::new(),
+            judged: 0,
+            sightings: Vec::new(),
+            tally: BTreeMap::new(),
+        }
     }
 
     /// Counts something that happened.
@@ -75,14 +82,22 @@ impl Ledger {
             Verdict::Error(code) => self.count(format!("batch refused: {code}")),
             Verdict::Answered { repeated: true, .. } => self.count("batch repeated"),
             Verdict::Answered { results, .. } => {
-                self.count(if matches!(fate, Fate::Stored(_)) { "batch lost after its commit" } else { "batch" });
+                self.count(if matches!(fate, Fate::Stored(_)) {
+                    "batch lost after its commit"
+                } else {
+                    "batch"
+                });
                 for result in results {
                     let part = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
                     let conflict = &result["conflict"];
                     let strategy = conflict["strategy"].as_str().unwrap_or_default();
                     let resolution = conflict["resolution"].as_str().unwrap_or_default();
                     let deleted = if result["deleted"] == true { " deleted" } else { "" };
-                    self.count(format!("{} {}{strategy} {resolution}{deleted}", part("status"), part("error")));
+                    self.count(format!(
+                        "{} {}{strategy} {resolution}{deleted}",
+                        part("status"),
+                        part("error")
+                    ));
                 }
             }
         }
@@ -150,7 +165,9 @@ impl Ledger {
         for (at, event) in fresh.iter().enumerate() {
             match anchor(at, event) {
                 Some(place) => anchored.push((at, place)),
-                None if event.fate != Fate::Dropped => floating.entry(event.device).or_default().push_back(at),
+                None if event.fate != Fate::Dropped => {
+                    floating.entry(event.device).or_default().push_back(at)
+                }
                 None => {}
             }
         }
@@ -237,32 +254,39 @@ impl Ledger {
         let marks: Vec<_> = self.model.marks.iter().map(|(no, (mark, _))| (*no, *mark)).collect();
         assert_eq!(host.marks(tenant), marks, "O2: the marks of {tenant} and the model's (right) differ");
         let reviews = self.model.reviews();
-        assert_eq!(host.reviews(tenant), reviews, "E11: what is kept of {tenant} for people, and the model's");
+        assert_eq!(
+            host.reviews(tenant),
+            reviews,
+            "E11: what is kept of {tenant} for people, and the model's"
+        );
     }
 
     /// Looks at everything that was sent since the last time: that it is what a version of the record was,
     /// and that its receiver might see it (V2, V3, C5).
     fn look(&mut self) {
         for seen in std::mem::take(&mut self.sightings) {
-            let record = self.model.records.get(&seen.key).unwrap_or_else(|| panic!("no such record: {seen:?}"));
+            let images = self.model.images(&seen.key);
+            let who = &seen.by;
             let may_see = |image: &crate::model::Image| {
-                let wanted = |set: &Wish| {
-                    set.get(&seen.key.0).is_some_and(|filters| matches(filters, &image.data))
-                };
+                let wanted =
+                    |set: &Wish| set.get(&seen.key.0).is_some_and(|filters| matches(filters, &image.data));
                 !image.deleted
                     && sees(&image.scope, &seen.user, seen.unit.as_deref())
                     && seen.sets.iter().any(wanted)
             };
             let Some(data) = &seen.data else {
-                let ever = record.images.values().any(may_see);
-                assert!(ever, "V3: told of a record that was never in view: {seen:?}");
-                assert!(seen.version <= record.version(), "a version that never was: {seen:?}");
+                assert!(
+                    images.values().any(|image| may_see(image)),
+                    "V3: {who} is told of what it never saw: {seen:?}"
+                );
+                let newest = images.last_key_value().map_or(0, |(version, _)| *version);
+                assert!(seen.version <= newest, "{who} is told a version that never was: {seen:?}");
                 continue;
             };
-            let image = record.images.get(&seen.version);
-            let image = image.unwrap_or_else(|| panic!("a version that never was: {seen:?}"));
+            let image = images.get(&seen.version);
+            let image = image.unwrap_or_else(|| panic!("{who} is sent a version that never was: {seen:?}"));
             assert_eq!(*data, Value::Object(image.data.clone()), "not what that version was: {seen:?}");
-            assert!(may_see(image), "V2: sent to who may not see it: {seen:?}");
+            assert!(may_see(image), "V2: {who} is sent what it may not see: {seen:?}");
             let name = ["low", "normal", "high", "critical"][image.priority];
             assert_eq!(seen.priority, json!(name), "E12: {seen:?}");
         }
@@ -277,7 +301,10 @@ fn writers(events: &[Event], log: &[LogRow]) -> BTreeMap<usize, u64> {
     let mut last = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
         for (entry, status, version) in event.named() {
-            let key = (entry["domain"].as_str().unwrap_or_default(), entry["mobile_id"].as_str().unwrap_or_default());
+            let key = (
+                entry["domain"].as_str().unwrap_or_default(),
+                entry["mobile_id"].as_str().unwrap_or_default(),
+            );
             let name = (event.batch.install, (key.0.to_owned(), key.1.to_owned()), version);
             let writes = ["created", "updated", "merged", "conflict"].contains(&status);
             if let Some(seq) = writes.then(|| rows.remove(&name)).flatten() {
@@ -302,7 +329,9 @@ impl Event {
         };
         let entries = self.batch.entries.iter().zip(pairs);
         entries
-            .map(|(entry, (status, version))| (entry, status.as_str().unwrap(), version.as_u64().unwrap_or(0)))
+            .map(|(entry, (status, version))| {
+                (entry, status.as_str().unwrap(), version.as_u64().unwrap_or(0))
+            })
             .collect()
     }
 }

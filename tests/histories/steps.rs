@@ -41,7 +41,12 @@ impl World {
         let mut drawn = self.chance.below(total);
         let (kind, _) = STEPS
             .iter()
-            .find(|(_, weight)| drawn < *weight || { drawn -= weight; false })
+            .find(|(_, weight)| {
+                drawn < *weight || {
+                    drawn -= weight;
+                    false
+                }
+            })
             .unwrap();
         let at = self.chance.below(self.devices.len());
         self.note(format!("-- {kind} {} {}", self.devices[at].tenant, self.devices[at].name()));
@@ -75,8 +80,13 @@ impl World {
         for _ in 0..1 + self.chance.below(3) {
             let key = self.some_key(at);
             let device = &self.devices[at];
-            let pending: Vec<&Value> =
-                device.disk.outbox.iter().map(|item| &item.entry).filter(|entry| is_of(entry, &key)).collect();
+            let pending: Vec<&Value> = device
+                .disk
+                .outbox
+                .iter()
+                .map(|item| &item.entry)
+                .filter(|entry| is_of(entry, &key))
+                .collect();
             let held = device.disk.copy.get(&key).map(|(version, data)| (*version, data));
             let entry = edits::sensible((&key.0, &key.1), held, &pending, &mut self.chance);
             let Some(mut entry) = entry else { continue };
@@ -90,7 +100,11 @@ impl World {
     /// A record that the device holds, or any.
     fn some_key(&mut self, at: usize) -> Key {
         let held: Vec<Key> = self.devices[at].disk.copy.keys().cloned().collect();
-        if held.is_empty() || self.chance.percent(45) { edits::key(&self.domains, &mut self.chance) } else { self.chance.pick(&held).clone() }
+        if held.is_empty() || self.chance.percent(45) {
+            edits::key(&self.domains, &mut self.chance)
+        } else {
+            self.chance.pick(&held).clone()
+        }
     }
 
     /// A new socket; mostly the device stays until it has everything.
@@ -122,8 +136,10 @@ impl World {
             .collect();
         if !answered.is_empty() && self.chance.percent(40) {
             // What was answered, once more as it was (O1).
-            let Batch { batch_id, atomic, first, entries, .. } = self.chance.pick(&answered).clone();
+            let Batch { batch_id, atomic, first, entries, install, .. } = self.chance.pick(&answered).clone();
             let again = Try { batch_id, uids: Vec::new(), atomic };
+            let first = first
+                .filter(|_| self.devices[at].link.as_ref().is_some_and(|link| link.install_no == install));
             return self.submit(at, &again, first, entries, Vec::new()).await;
         }
         let used: Vec<String> = self.ledgers[device.tenant]
@@ -142,7 +158,14 @@ impl World {
         let first = first.filter(|_| device_is_idle(&self.devices[at]));
         let batch = Try { batch_id, uids: Vec::new(), atomic };
         // A number that the app never gave out would be taken for one of its edits.
-        let first = first.filter(|first| *first + 1 < self.devices[at].disk.outbox.first().map_or(self.devices[at].disk.given + 1, |item| item.number));
+        let first = first.filter(|first| {
+            *first + 1
+                < self.devices[at]
+                    .disk
+                    .outbox
+                    .first()
+                    .map_or(self.devices[at].disk.given + 1, |item| item.number)
+        });
         self.submit(at, &batch, first, vec![entry], Vec::new()).await;
     }
 
@@ -256,7 +279,11 @@ impl World {
     /// each batch came.
     async fn clock(&mut self) {
         self.resolve().await;
-        let us = if self.chance.percent(75) { self.chance.below(3_000_000) as i64 } else { -(self.chance.below(1_000_000) as i64) };
+        let us = if self.chance.percent(75) {
+            self.chance.below(3_000_000) as i64
+        } else {
+            -(self.chance.below(1_000_000) as i64)
+        };
         self.host.advance(us);
     }
 
@@ -315,7 +342,11 @@ impl World {
                     break;
                 }
             }
-            assert!(self.devices[at].disk.outbox.is_empty(), "{} cannot send what waits", self.devices[at].name());
+            assert!(
+                self.devices[at].disk.outbox.is_empty(),
+                "{} cannot send what waits",
+                self.devices[at].name()
+            );
         }
         self.judge().await;
         for at in 0..self.devices.len() {

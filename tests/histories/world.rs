@@ -134,7 +134,8 @@ impl World {
             more["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
         }
         let welcome = peer.greet(self.host.hub(), &hello.with(more)).await;
-        let install_no = self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
+        let install_no =
+            self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
         let mut link = Link {
             peer,
             install,
@@ -184,15 +185,18 @@ impl World {
     fn next_batch(&mut self, at: usize) -> Option<(Try, Vec<Item>)> {
         let device = &mut self.devices[at];
         let link = device.link.as_ref()?;
-        let is_flying = |item: &&Item| link.flights.iter().flat_map(|f| &f.items).any(|one| one.uid == item.uid);
+        let is_flying =
+            |item: &&Item| link.flights.iter().flat_map(|f| &f.items).any(|one| one.uid == item.uid);
         let free: Vec<&Item> = device.disk.outbox.iter().skip_while(is_flying).collect();
         let first = free.first().filter(|item| item.install == link.install)?;
         let follows = |(place, item): &(usize, &&Item)| {
             item.install == first.install && item.number == first.number + *place as u64
         };
-        let free: Vec<Item> = free.iter().enumerate().take_while(follows).map(|(_, item)| (**item).clone()).collect();
-        let same = |known: &Try| known.uids.len() <= free.len()
-            && known.uids.iter().zip(&free).all(|(uid, item)| *uid == item.uid);
+        let free: Vec<Item> =
+            free.iter().enumerate().take_while(follows).map(|(_, item)| (**item).clone()).collect();
+        let same = |known: &Try| {
+            known.uids.len() <= free.len() && known.uids.iter().zip(&free).all(|(uid, item)| *uid == item.uid)
+        };
         let known = device.disk.tries.iter().find(|known| same(known)).cloned();
         if let Some(known) = known {
             let items = free[..known.uids.len()].to_vec();
@@ -324,14 +328,23 @@ impl World {
     fn take(&mut self, at: usize, frame: &Value) {
         let kind = frame["type"].as_str().unwrap();
         let part = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
-        self.ledgers[self.devices[at].tenant].count(format!("frame {kind} {}{}", part("operation"), part("code")));
+        self.ledgers[self.devices[at].tenant].count(format!(
+            "frame {kind} {}{}",
+            part("operation"),
+            part("code")
+        ));
         match kind {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
             "subscribed" | "position" | "caught_up" => {}
             other => panic!("an unexpected frame {other}: {frame}"),
         }
-        self.note(format!("    {} {} takes {}", self.devices[at].tenant, self.devices[at].name(), short(frame)));
+        self.note(format!(
+            "    {} {} takes {}",
+            self.devices[at].tenant,
+            self.devices[at].name(),
+            short(frame)
+        ));
         let device = &mut self.devices[at];
         let link = device.link.as_mut().unwrap();
         if kind == "subscribed" {
@@ -342,7 +355,7 @@ impl World {
             link.place = None;
             link.caught_up &= frame["fresh"].as_array().unwrap().is_empty();
         } else {
-            link.caught_up |= kind == "caught_up";
+            link.caught_up = kind == "caught_up" || link.caught_up && kind != "snapshot";
             link.place = frame["seq"].as_u64().or(link.place);
             device.disk.take(frame);
         }
@@ -447,5 +460,7 @@ pub(crate) fn subscriptions(wish: &Wish) -> Value {
         Value::Null => json!({"domain": domain}),
         filter => json!({"domain": domain, "filter": filter}),
     };
-    wish.iter().flat_map(|(domain, filters)| filters.iter().map(move |filter| one((domain, filter)))).collect()
+    wish.iter()
+        .flat_map(|(domain, filters)| filters.iter().map(move |filter| one((domain, filter))))
+        .collect()
 }

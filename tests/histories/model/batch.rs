@@ -93,7 +93,6 @@ pub(crate) fn normal(result: &Value) -> Value {
     Value::Object(plain)
 }
 
-
 impl Model {
     /// Decides a batch.
     pub(crate) fn submit(&mut self, batch: &Batch) -> Verdict {
@@ -262,7 +261,8 @@ impl Run<'_> {
 
     fn carry_out(&self, model: &mut Model, place: usize, raw: &Value, ruling: Ruling) -> Value {
         let (install, number) = (self.batch.install, self.number(place));
-        let rows = ruling.reviews.iter().map(|kind| Review { kind, at_us: self.batch.received_us, install, number });
+        let rows =
+            ruling.reviews.iter().map(|kind| Review { kind, at_us: self.batch.received_us, install, number });
         model.reviews.extend(rows);
         if let (Some(change), Some(key)) = (ruling.change, key(raw)) {
             model.write(&key, change, self.batch, self.batch.received_us);

@@ -94,7 +94,13 @@ fn conflict(resolution: &'static str, reviews: Vec<&'static str>) -> Ruling {
 }
 
 /// Decides an entry; `create_failed`: whether its batch failed to create this record.
-pub(super) fn decide(model: &Model, def: &Definition, entry: &Entry, author: &Batch, create_failed: bool) -> Ruling {
+pub(super) fn decide(
+    model: &Model,
+    def: &Definition,
+    entry: &Entry,
+    author: &Batch,
+    create_failed: bool,
+) -> Ruling {
     if def.append_only && entry.deletes {
         return refused("forbidden");
     }
@@ -165,7 +171,8 @@ fn on_tombstone(record: &Record, def: &Definition, entry: &Entry, author: &Batch
 fn create(tombstone: Option<&Record>, def: &Definition, entry: &Entry, author: &Batch) -> Ruling {
     let mut data = entry.data.clone();
     let missing = |field: &&str| data.get(*field).is_none_or(Value::is_null);
-    if data.iter().any(|(field, value)| !def.fits(field, value)) || def.required.iter().any(|field| missing(field))
+    if data.iter().any(|(field, value)| !def.fits(field, value))
+        || def.required.iter().any(|field| missing(field))
     {
         return refused("validation_failed");
     }
@@ -297,7 +304,13 @@ fn edit(record: &Record, def: &Definition, entry: &Entry, author: &Batch) -> Rul
         };
         conflict(resolution, vec![if manual { "manual" } else { "audit" }])
     } else {
-        let status = if change.is_none() { "unchanged" } else if newer { "merged" } else { "updated" };
+        let status = if change.is_none() {
+            "unchanged"
+        } else if newer {
+            "merged"
+        } else {
+            "updated"
+        };
         Ruling { status, ..Ruling::default() }
     };
     ruling.reviews.extend(barred.then_some("inbox"));
@@ -343,7 +356,13 @@ fn rival(record: &Record, def: &Definition, field: &str, base: u64, install: i64
 }
 
 /// Whether a stale edit wins (E5).
-fn wins(def: &Definition, field: &str, (standing, sent): (&Value, &Value), rival: Stamp, stamp: Stamp) -> bool {
+fn wins(
+    def: &Definition,
+    field: &str,
+    (standing, sent): (&Value, &Value),
+    rival: Stamp,
+    stamp: Stamp,
+) -> bool {
     match def.strategy {
         Strategy::ClientWins => true,
         Strategy::ServerWins | Strategy::Manual => false,

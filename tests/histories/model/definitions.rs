@@ -49,7 +49,8 @@ pub(crate) enum Kind {
 }
 
 /// A workflow: its field, what may begin (all, if empty), and what may follow.
-pub(crate) type Workflow = (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
+pub(crate) type Workflow =
+    (&'static str, &'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
 
 #[derive(Debug)]
 pub(crate) struct Definition {
@@ -94,7 +95,10 @@ pub(crate) static DOMAINS: [Definition; 8] = [
         required: &["subject"],
         fields: &[
             ("subject", Kind::Text),
-            ("status", Kind::OneOf(&["NEW", "OPEN", "INPROGRESS", "ONHOLD", "RESOLVED", "CLOSED", "CANCELLED"])),
+            (
+                "status",
+                Kind::OneOf(&["NEW", "OPEN", "INPROGRESS", "ONHOLD", "RESOLVED", "CLOSED", "CANCELLED"]),
+            ),
             ("priority", Kind::OneOf(LEVELS)),
             ("impact", Kind::Integer(i64::MIN)),
             ("reopens", Kind::Integer(0)),
@@ -236,9 +240,9 @@ impl Definition {
             }
             Some(Kind::Boolean) => value.is_boolean(),
             Some(Kind::Time) => value.as_str().and_then(super::batch::time).is_some(),
-            Some(Kind::Append) => value.as_array().is_some_and(|list| {
-                list.iter().all(|item| item["id"].is_string() || item["id"].is_number())
-            }),
+            Some(Kind::Append) => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(|item| item["id"].is_string() || item["id"].is_number())),
         }
     }
 
@@ -251,9 +255,7 @@ impl Definition {
                 let next = steps.iter().find(|(state, _)| *state == from).map_or(&[][..], |(_, next)| next);
                 to.as_str().is_some_and(|to| next.contains(&to))
             }
-            None => {
-                trusted || initial.is_empty() || to.as_str().is_some_and(|to| initial.contains(&to))
-            }
+            None => trusted || initial.is_empty() || to.as_str().is_some_and(|to| initial.contains(&to)),
         }
     }
 

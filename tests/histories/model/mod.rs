@@ -109,6 +109,8 @@ pub(crate) struct Model {
     last_us: i64,
     /// The highest version of a tombstone that was purged (D3).
     floor: u64,
+    /// Records that were purged: devices may still be told of them.
+    gone: Vec<(Key, Record)>,
     batches: BTreeMap<(String, String), batch::Remembered>,
     /// By install: the highest number decided, and the codes of those refused (O2).
     pub(crate) marks: BTreeMap<i64, (u64, BTreeMap<u64, (String, i64)>)>,
@@ -139,6 +141,13 @@ impl Model {
         copy
     }
 
+    /// Every version that a record had, in this life and in those before.
+    pub(crate) fn images(&self, key: &Key) -> BTreeMap<u64, &Image> {
+        let gone = self.gone.iter().filter(|(of, _)| of == key).map(|(_, record)| record);
+        let lives = gone.chain(self.records.get(key));
+        lives.flat_map(|record| record.images.iter().map(|(version, image)| (*version, image))).collect()
+    }
+
     /// What stands in the review tables.
     pub(crate) fn reviews(&self) -> Reviews {
         let mut counts = Reviews::new();
@@ -156,11 +165,12 @@ impl Model {
                 record.purged = record.purged.max(row.version);
             }
         }
-        let floor = &mut self.floor;
-        self.records.retain(|_, record| {
+        let (floor, gone) = (&mut self.floor, &mut self.gone);
+        self.records.retain(|key, record| {
             let goes = record.now().deleted && record.now().time_us < log_before;
             if goes {
                 *floor = record.version().max(*floor);
+                gone.push((key.clone(), record.clone()));
             }
             !goes
         });
@@ -189,7 +199,13 @@ impl Model {
         let lived = before.as_ref().filter(|(_, image)| !image.deleted);
         // For who sees only the new scope a record that moves there is new.
         let stays = lived.is_some_and(|(_, image)| image.scope == scope);
-        let kind = if deleted { "delete" } else if stays { "update" } else { "create" };
+        let kind = if deleted {
+            "delete"
+        } else if stays {
+            "update"
+        } else {
+            "create"
+        };
         let mut row = |scope: &Scope, kind| {
             self.last_us = now_us.max(self.last_us + 1);
             self.head += 1;
@@ -209,8 +225,7 @@ impl Model {
             row(&image.scope, "leave");
         }
         row(&scope, kind);
-        let image =
-            Image { data, scope, deleted, priority, time_us: self.last_us, by: author.install };
+        let image = Image { data, scope, deleted, priority, time_us: self.last_us, by: author.install };
         let record = self.records.entry(key.clone()).or_insert_with(|| Record {
             unit: None,
             owner: None,
@@ -223,9 +238,8 @@ impl Model {
         for field in changed {
             let writes = record.writes.entry(field).or_default();
             let outranks = |other: &Stamp| (other.1, *other) > (stamp.1, stamp);
-            writes.retain(|(_, other)| {
-                !created && def.strategy == Strategy::DevicePriority && outranks(other)
-            });
+            writes
+                .retain(|(_, other)| !created && def.strategy == Strategy::DevicePriority && outranks(other));
             writes.push((version, stamp));
         }
     }

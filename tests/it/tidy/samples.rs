@@ -2,7 +2,8 @@
 
 use super::code::Source;
 use super::{
-    check_back_ends, check_domain_names, check_header_and_size, check_layers, check_model, check_socket_library,
+    check_back_ends, check_domain_names, check_header_and_size, check_layers, check_model,
+    check_socket_library,
 };
 
 fn source(path: &str, text: &str) -> Source {
@@ -136,8 +137,11 @@ fn inv8_a_domain_named_in_code_is_found() {
 
 #[test]
 fn a_model_that_asks_the_engine_is_found() {
-    for text in ["use synchub_rules::plan;", "fn a() { synchub_rules::plan::plan(); }", "use synchub::store;"] {
+    for text in ["use synchub_rules::plan;", "fn a() { synchub_rules::plan::plan(); }", "use synchub::store;"]
+    {
         assert_eq!(check_model(&source("tests/histories/model/a.rs", text)).len(), 1, "{text}");
     }
-    assert!(check_model(&source("tests/histories/model/a.rs", "use synchub_protocol::Timestamp;")).is_empty());
+    assert!(
+        check_model(&source("tests/histories/model/a.rs", "use synchub_protocol::Timestamp;")).is_empty()
+    );
 }
