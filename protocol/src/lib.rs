@@ -5,12 +5,15 @@
 //! of a frame whose faults must not sink the frame; [`close`] and [`error`] name every way in which
 //! a request or a socket ends. This crate does no I/O and knows neither sockets nor stores.
 
+mod answers;
 pub mod client;
 pub mod close;
 pub mod codec;
 pub mod entry;
 pub mod error;
 mod loose;
+mod pushes;
+mod requests;
 mod result;
 pub mod server;
 pub mod time;

@@ -3,7 +3,9 @@
 //! What serde would let through in one encoding only is refused in both: bytes as text, numbers or
 //! maps as the name of a variant, arrays as a structure. Null stands for an absent optional field.
 
+use std::fmt::Display;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -62,6 +64,20 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     Ok(texts.into_iter().map(|text| text.0).collect())
 }
 
+/// A list of texts, or null.
+pub(crate) fn opt_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = Option::<Vec<Text>>::deserialize(deserializer)?;
+    Ok(texts.map(|texts| texts.into_iter().map(|text| text.0).collect()))
+}
+
+/// Text that says something else, or null.
+pub(crate) fn opt_parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let Some(text) = opt_text(deserializer)? else { return Ok(None) };
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
 /// A list of texts that must be there.
 pub(crate) fn required_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Vec::<Text>::deserialize(deserializer)?.into_iter().map(|text| text.0).collect())
@@ -104,6 +120,11 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Map<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Structure(PhantomData)).map(Self)
     }
+}
+
+/// A structure, always as a map.
+pub(crate) fn map<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Map::deserialize(deserializer)?.0)
 }
 
 /// A structure, always as a map, or null.

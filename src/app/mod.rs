@@ -27,7 +27,9 @@ use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
 use crate::registry::{Command, Devices, Mailbox};
+use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps};
+use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
@@ -41,6 +43,7 @@ const DRAIN_RATE: usize = 200;
 #[derive(Debug)]
 pub struct Node {
     deps: Arc<Deps>,
+    retention: Retention,
     tasks: Tasks,
     address: SocketAddr,
 }
@@ -111,6 +114,17 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
+            tasks.spawn_vital(keep);
+        }
+        let retention = Retention::new(
+            (Arc::clone(&deps.store), deps.feeds.clone()),
+            Arc::clone(&deps.clock),
+            deps.metrics.clone(),
+            deps.settings.retention.clone(),
+            tasks.finishing().clone(),
+        );
+        tasks.spawn_vital(retention.clone().run());
         let router = http::router(http::State {
             deps: Arc::clone(&deps),
             tasks: tasks.clone(),
@@ -118,7 +132,7 @@ impl Node {
         });
         let most = deps.settings.limits.max_connections;
         tasks.spawn(http::serve(listener, router, most, tasks.clone()));
-        Ok(Self { deps, tasks, address })
+        Ok(Self { deps, retention, tasks, address })
     }
 
     /// Where the node listens.
@@ -129,6 +143,11 @@ impl Node {
     /// What the node's sessions share, for tests and tools in the same process.
     pub fn deps(&self) -> &Arc<Deps> {
         &self.deps
+    }
+
+    /// Removes what is past its time now, without waiting for the next run.
+    pub async fn purge(&self) -> Result<Removed, StoreError> {
+        self.retention.purge().await
     }
 
     /// Stops: accepts nothing more, tells the devices when to come back, finishes what is being

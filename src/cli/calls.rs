@@ -7,6 +7,7 @@ use tokio::runtime::Builder;
 use uuid::Uuid;
 
 use crate::app;
+use crate::auth::{FetchError, Verifier};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
@@ -49,6 +50,11 @@ pub(super) fn show_log(
     limit: u32,
 ) -> anyhow::Result<Vec<Value>> {
     run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
+}
+
+/// Asks for the set of keys for tokens, if one is configured.
+pub(super) fn fetch_keys(verifier: &Verifier, now_us: i64) -> anyhow::Result<Result<(), FetchError>> {
+    run(async { Ok(verifier.fetch_keys(now_us).await) })
 }
 
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -60,7 +60,7 @@ fn a_token_is_good_with_the_configured_key() {
     let args = [&TOKEN[..], &["--device", "d1", "--unit", "b1", "--ttl", "2m", "--domains", "a,b"]].concat();
     let ran = run_with(&[("SYNCHUB_AUTH_HS256_SECRET", KEY)], &args);
     ran.outcome.unwrap();
-    let identity = Verifier::new(&auth(KEY)).unwrap().verify(ran.out.trim_end(), NOW_US).unwrap();
+    let identity = Verifier::new(&auth(KEY)).unwrap().verify_at_once(ran.out.trim_end(), NOW_US).unwrap();
     assert_eq!((identity.tenant.as_str(), identity.user.as_str(), identity.role), ("t1", "u1", Role::Device));
     assert_eq!((identity.device.as_deref(), identity.unit.as_deref()), (Some("d1"), Some("b1")));
     assert_eq!(identity.domains, Some(vec!["a".to_owned(), "b".to_owned()]));
@@ -79,9 +79,9 @@ fn a_token_takes_the_key_of_the_data_folder_where_none_is_configured() {
     let key = load_or_make_dev_key(folder.path(), &*SeededEntropy::new(5)).unwrap();
     let ran = run_with(&[], &args);
     let token = ran.out.lines().next_back().unwrap();
-    assert!(Verifier::new(&auth(key.expose())).unwrap().verify(token, NOW_US).is_ok());
+    assert!(Verifier::new(&auth(key.expose())).unwrap().verify_at_once(token, NOW_US).is_ok());
     let ran = run_with(&[("SYNCHUB_AUTH_HS256_SECRET", KEY)], &args);
-    assert!(Verifier::new(&auth(KEY)).unwrap().verify(ran.out.trim_end(), NOW_US).is_ok());
+    assert!(Verifier::new(&auth(KEY)).unwrap().verify_at_once(ran.out.trim_end(), NOW_US).is_ok());
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn dev_prints_a_token_alone_and_a_line_to_try() {
         Settings { listen: "0.0.0.0:9000".parse().unwrap(), auth: auth(KEY), ..Settings::default() };
     let text = serve::greeting(&settings, NOW_US).unwrap();
     let verifier = Verifier::new(&settings.auth).unwrap();
-    let tokens: Vec<_> = text.lines().filter_map(|line| verifier.verify(line, NOW_US).ok()).collect();
+    let tokens: Vec<_> = text.lines().filter_map(|line| verifier.verify_at_once(line, NOW_US).ok()).collect();
     let [identity] = tokens.as_slice() else { panic!("{text}") };
     assert_eq!((identity.role, identity.device.as_deref()), (Role::Device, None));
     assert!(text.contains("node -e 'const s = new WebSocket(\"ws://127.0.0.1:9000/ws\""), "{text}");
@@ -186,4 +186,35 @@ fn exit_codes_tell_wrong_use_from_failure() {
         expected
     );
     assert_eq!(String::from_utf8(err).unwrap(), "synchub: bad flag\nsynchub: cannot commit: no space\n");
+}
+
+#[test]
+fn public_keys_are_checked_and_are_keys_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().to_str().unwrap();
+    let set = folder.path().join("jwks.json");
+    std::fs::write(&set, "{\"keys\": []}").unwrap();
+    let env = [("SYNCHUB_AUTH_JWKS_FILE", set.to_str().unwrap())];
+    let ran = run_with(&env, &["check-config"]);
+    ran.outcome.unwrap();
+    assert_eq!(ran.err, "");
+    std::fs::write(&set, "{}").unwrap();
+    assert!(run_with(&env, &["check-config"]).usage().contains("no JWKS"));
+    let missing = [("SYNCHUB_AUTH_KEYS", r#"[{"algorithm": "RS256", "file": "/no/such.pem"}]"#)];
+    assert!(run_with(&missing, &["check-config"]).usage().contains("`auth.keys[0]`"));
+    let nobody = [("SYNCHUB_AUTH_JWKS_URL", "http://127.0.0.1:9/jwks.json")];
+    let ran = run_with(&nobody, &["check-config"]);
+    assert!(ran.outcome.is_ok() && ran.err.contains("cannot get the set of keys"), "{}", ran.err);
+
+    // A key that the hub made once is not for the tokens of an issuer.
+    load_or_make_dev_key(folder.path(), &*SeededEntropy::new(5)).unwrap();
+    let text = run_with(&env, &[&TOKEN[..], &["--data-dir", data_dir]].concat()).usage();
+    assert!(text.contains("public keys only"), "{text}");
+    let auth = AuthSettings { jwks_file: Some(set), ..AuthSettings::default() };
+    let settings = Settings { auth, data_dir: folder.path().to_owned(), ..Settings::default() };
+    assert!(serve::greeting(&settings, NOW_US).unwrap().contains("ws://127.0.0.1:8480/ws"));
+    for dev in [false, true] {
+        let with_key = serve::with_key(settings.clone(), dev, &*SeededEntropy::new(1)).unwrap();
+        assert_eq!(with_key, settings);
+    }
 }

@@ -61,6 +61,14 @@ impl Feeds {
         Arc::clone(open.entry(tenant).or_default())
     }
 
+    /// Rows at or below a tenant's horizon are gone from the store: memory does not serve them either (D3).
+    pub fn purged(&self, tenant: TenantNo, horizon: u64) {
+        let slot = self.shared.open.lock().get(&tenant).map(Arc::clone);
+        if let Some(feed) = slot.as_ref().and_then(|slot| slot.get()) {
+            feed.state.lock().tail.purge(horizon);
+        }
+    }
+
     async fn start(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
         let shared = &self.shared;
         let reader = shared.bus.subscribe(tenant).await;

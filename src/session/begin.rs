@@ -17,6 +17,7 @@ use super::deps::Deps;
 use super::handshake::Greeting;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
+use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
 use super::socket::Socket;
 use super::timers::Timers;
@@ -74,6 +75,11 @@ impl Session {
             outbox: Outbox::default(),
             answers: InFlights::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
+            renewal: Renewal::default(),
+            own_state: OwnState {
+                network_quality: hello.network_quality.clone().unwrap_or_default(),
+                ..OwnState::default()
+            },
             clock_samples: VecDeque::new(),
             forbidden: VecDeque::new(),
             frame_bytes: asked.map_or(FRAME_BYTES, |asked| asked.min(FRAME_BYTES)),

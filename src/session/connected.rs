@@ -15,6 +15,7 @@ use super::deps::Deps;
 use super::event::Event;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
+use super::own_state::{OwnState, Renewal};
 use super::progress::Progress;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
@@ -55,6 +56,8 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) answers: InFlights,
     pub(super) timers: Timers,
+    pub(super) own_state: OwnState,
+    pub(super) renewal: Renewal,
     pub(super) clock_samples: VecDeque<i64>,
     pub(super) forbidden: VecDeque<Instant>,
     /// The largest snapshot frame that the client takes.
@@ -95,6 +98,7 @@ impl Session {
     /// - the oldest batch in flight was decided;
     /// - a page of a snapshot or of the log was read;
     /// - the node commands (goaway, replaced), or the feed offered rows;
+    /// - the key of a token that renews the session's was asked for;
     /// - the peer said something, or the socket has room again.
     async fn step(&mut self) -> Result<(), CloseReason> {
         if self.timers.due(Instant::now()) != Due::Nothing {
@@ -109,6 +113,7 @@ impl Session {
             settled = self.answers.next() => self.on_settled(settled),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
             () = self.mailbox.woken() => self.on_woken(),
+            verified = self.renewal.next() => self.on_verified(verified),
             event = self.socket.event(wants_to_send) => self.on_event(event),
             () = sleep_until(deadline) => Ok(()),
         }

@@ -93,11 +93,11 @@ async fn wait_for_hello(
                 tracing::debug!(cause, "closing: not a frame");
                 return Err(CloseReason::Undecodable);
             }
-            Err(DecodeError::UnknownType { id, .. }) => {
-                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
-            }
-            Err(DecodeError::BadRequest { id, message }) => {
+            Err(DecodeError::BadRequest { kind, id, message }) if kind == "hello" => {
                 ErrorFrame::new(id, ErrorCode::BadRequest, message)
+            }
+            Err(DecodeError::UnknownType { id, .. } | DecodeError::BadRequest { id, .. }) => {
+                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
             }
         };
         socket.writable().await?;
@@ -108,9 +108,9 @@ async fn wait_for_hello(
 async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<Greeting, Refusal> {
     let received_us = deps.clock.now_us();
     let token = hello.token.as_deref().or(token).ok_or(CloseReason::InvalidToken)?;
-    let identity = deps.verifier.verify(token, received_us).map_err(|error| {
+    let identity = deps.verifier.verify(token, received_us).await.map_err(|error| {
         tracing::info!(%error, "closing: the token was refused");
-        CloseReason::InvalidToken
+        if error.is_temporary() { CloseReason::Overloaded } else { CloseReason::InvalidToken }
     })?;
     let device = device(deps, &identity, &hello)?;
     let key = device.as_ref().map(|device| DeviceKey {

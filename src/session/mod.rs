@@ -18,6 +18,7 @@ mod in_flight;
 mod live;
 mod on_client;
 mod outbox;
+mod own_state;
 mod progress;
 mod socket;
 mod subscriptions;

@@ -16,6 +16,8 @@ use crate::auth::Role;
 use crate::observe::CatchUpCause;
 use crate::sync::validate;
 
+/// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
+const NOT_OFFERED: [&str; 7] = ["catch_up", "digest", "pull", "resolve", "conflicts", "publish", "presence"];
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
@@ -34,6 +36,16 @@ impl Session {
             Ok(ClientFrame::Unsubscribe(unsubscribe)) => self.on_unsubscribe(&unsubscribe),
             Ok(ClientFrame::Sync(sync)) => self.on_sync(sync),
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
+            Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
+            Ok(ClientFrame::Token(token)) => self.on_token(token),
+            // For devices and operators.
+            Ok(ClientFrame::Digest(digest)) => self.refuse_type(Some(digest.id), "digest"),
+            Ok(ClientFrame::CatchUp(catch_up)) => self.refuse_type(Some(catch_up.id), "catch_up"),
+            Ok(ClientFrame::Pull(pull)) => self.refuse_type(Some(pull.id), "pull"),
+            Ok(ClientFrame::Resolve(resolve)) => self.refuse_type(Some(resolve.id), "resolve"),
+            Ok(ClientFrame::Conflicts(conflicts)) => self.refuse_type(Some(conflicts.id), "conflicts"),
+            Ok(ClientFrame::Publish(publish)) => self.refuse_type(Some(publish.id), "publish"),
+            Ok(ClientFrame::Presence(presence)) => self.refuse_type(Some(presence.id), "presence"),
             Ok(ClientFrame::Ping(ping)) => {
                 let now_us = self.deps.clock.now_us();
                 self.sample_clock(ping.client_time, now_us);
@@ -43,11 +55,19 @@ impl Session {
                 tracing::debug!(cause, "closing: not a frame");
                 Err(CloseReason::Undecodable)
             }
-            Err(DecodeError::UnknownType { id, kind }) => {
-                self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
+            Err(DecodeError::UnknownType { id, kind }) => self.refuse_type(id, &kind),
+            Err(DecodeError::BadRequest { kind, id, .. }) if NOT_OFFERED.contains(&kind.as_str()) => {
+                self.refuse_type(id, &kind)
             }
-            Err(DecodeError::BadRequest { id, message }) => self.refuse(id, ErrorCode::BadRequest, message),
+            Err(DecodeError::BadRequest { id, message, .. }) => {
+                self.refuse(id, ErrorCode::BadRequest, message)
+            }
         }
+    }
+
+    /// Refuses a request that this hub does not offer, whatever its fields say.
+    fn refuse_type(&mut self, id: Option<u64>, kind: &str) -> Result<(), CloseReason> {
+        self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
     }
 
     fn on_sync(&mut self, sync: Sync) -> Result<(), CloseReason> {
@@ -110,6 +130,10 @@ impl Session {
 
     /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
     fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) -> Result<(), CloseReason> {
+        if matches!(self.mode, Mode::Live) {
+            // What is live goes on from the head, however long nothing was for the device.
+            self.reach_head();
+        }
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
@@ -141,7 +165,7 @@ impl Session {
     }
 
     /// Refuses what the role may not do; the tenth time in a minute closes the socket.
-    fn forbid(&mut self, id: Option<u64>, message: &str) -> Result<(), CloseReason> {
+    pub(super) fn forbid(&mut self, id: Option<u64>, message: &str) -> Result<(), CloseReason> {
         let now = Instant::now();
         self.forbidden.push_back(now);
         while self.forbidden.front().is_some_and(|first| now.duration_since(*first) > FORBIDDEN_WINDOW) {

@@ -4,7 +4,10 @@
 //! store moves plain data: it never looks into a body and decides nothing about sync. A group commit
 //! hands what it read to the plan that the caller gave and writes what comes back.
 
+mod purge;
 pub mod sqlite;
+
+pub use purge::{PurgeQuery, Purgeable, Purged};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -44,6 +47,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Moves devices' acknowledged places forward, all in one statement's worth of work (C10).
     async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError>;
+
+    /// Tenants after a number, rising, `limit` at most, whose log or tombstones are older than `before_us`.
+    async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError>;
+
+    /// Removes what is past its time, a bounded number of rows, in one short transaction (D3).
+    async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError>;
 
     /// The head of a tenant's log and what lies below it.
     async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError>;
@@ -312,6 +326,8 @@ pub struct SnapshotQuery {
 /// A page of a domain's live records.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotPage {
+    /// The log at the moment of reading.
+    pub place: LogPlace,
     /// The records, in order.
     pub records: Vec<Record>,
     /// Whether nothing follows.

@@ -7,4 +7,5 @@ mod session;
 mod store;
 mod support;
 mod tidy;
+mod tokens;
 mod visibility;

@@ -193,22 +193,17 @@ impl Overlay {
         self.corrections.get(&(install, number)).copied()
     }
 
-    /// Takes a corrected entry out of the inbox. One that this group refused has no row yet: it stands
-    /// among the reviews that were there before the batch.
-    pub(super) fn close_review(&mut self, install: InstallNo, number: u64, start: Start) {
+    /// Takes a corrected entry out of the inbox. One that this group refused has no row yet.
+    pub(super) fn close_review(&mut self, install: InstallNo, number: u64) {
         if let Some(review) = self.correction(install, number) {
             if !self.writes.corrected.contains(&review.no) {
                 self.writes.corrected.push(review.no);
             }
             return;
         }
-        let mut place = 0;
         self.writes.reviews.retain(|review| {
-            place += 1;
-            let corrected = review.kind == ReviewKind::Refused
-                && review.install == install
-                && review.number == Some(number);
-            place > start.n_reviews || !corrected
+            let is_its_own = review.install == install && review.number == Some(number);
+            !(review.kind == ReviewKind::Refused && is_its_own)
         });
     }
 

@@ -9,6 +9,7 @@ mod fault;
 mod inspect;
 mod load;
 mod origins;
+mod purge;
 mod reader;
 mod register;
 mod rescope;
@@ -28,8 +29,8 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered, Registration,
-    SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
+    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery, Purged, Registered,
+    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
 };
 
 pub use self::inspect::Inspector;
@@ -101,6 +102,19 @@ impl Store for SqliteStore {
 
     async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError> {
         Ok(self.writer.run(move |writer| register::save_acks(writer, &acks)).await?)
+    }
+
+    async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        self.reader.tenants_to_purge(after, before_us, limit).await
+    }
+
+    async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError> {
+        Ok(self.writer.run(move |writer| purge::purge(writer, &query)).await?)
     }
 
     async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError> {

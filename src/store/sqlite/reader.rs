@@ -14,6 +14,7 @@ use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, Tenan
 
 use super::codec;
 use super::origins::Origins;
+use super::purge;
 use super::rows::{self, ChangeRow, RecordRow};
 use super::schema::BUSY_TIMEOUT;
 use crate::store::{LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
@@ -71,6 +72,16 @@ impl Reader {
         Ok(LogPlace { epoch: self.epoch, head, horizon: codec::from_db(horizon)? })
     }
 
+    pub(super) async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        let query = sqlx::query_scalar(purge::TENANTS).bind(after).bind(before_us).bind(limit);
+        Ok(query.fetch_all(&self.pool).await?)
+    }
+
     pub(super) async fn log_page(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut read = self.pool.begin().await?;
         let place = self.place_in(&mut read, query.tenant).await?;
@@ -101,6 +112,7 @@ impl Reader {
 
     pub(super) async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
         let mut read = self.pool.begin().await?;
+        let place = self.place_in(&mut read, query.tenant).await?;
         let total = match query.after {
             Some(_) => None,
             None => Some(count_live(&mut read, &query).await?),
@@ -114,7 +126,7 @@ impl Reader {
         }
         read.commit().await?;
         let records = found.rows.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
-        Ok(SnapshotPage { records, is_last: !found.is_full, total })
+        Ok(SnapshotPage { place, records, is_last: !found.is_full, total })
     }
 
     pub(super) async fn histories(

@@ -196,12 +196,25 @@ pub(super) fn row_kind(kind: i64) -> Result<RowKind, Unreadable> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rusqlite::Connection;
 
     use super::*;
 
-    fn plan(database: &Connection, sql: &str) -> String {
+    /// An empty store in memory.
+    pub(in crate::store::sqlite) fn tables() -> Connection {
+        let database = Connection::open_in_memory().unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            database.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+        database
+    }
+
+    /// How SQLite would run a statement.
+    pub(in crate::store::sqlite) fn plan(database: &Connection, sql: &str) -> String {
         let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let unbound = vec![rusqlite::types::Null; statement.parameter_count()];
         let unbound = rusqlite::params_from_iter(unbound);
@@ -212,8 +225,7 @@ mod tests {
     /// What others of a large tenant do must cost a reader nothing (V2).
     #[test]
     fn v2_every_read_goes_through_an_index_and_sorts_nothing() {
-        let database = Connection::open_in_memory().unwrap();
-        database.execute_batch(include_str!("../../../migrations/sqlite/0001_store.sql")).unwrap();
+        let database = tables();
         for (sql, index) in [
             (RECORD_BY_KEY, "INDEX record_key (tenant=? AND domain=? AND key=?)"),
             (RECORDS_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),

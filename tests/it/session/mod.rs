@@ -12,6 +12,7 @@ mod c4_snapshots;
 mod c5_replays;
 mod c8_slow;
 mod carrier;
+mod d3_retention;
 mod drain;
 mod heartbeats;
 mod http;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::contract::{Backend as _, Edit, NOON, World, data, key, writes};
 use super::sqlite::{FOLDER, Sqlite};
 
-const POINT: &str = "SYNCHUB_TEST_POINT";
+pub(super) const POINT: &str = "SYNCHUB_TEST_POINT";
 
 const BEFORE_COMMIT: [&str; 10] = [
     "store::after_begin",
@@ -38,7 +38,7 @@ const BEFORE_COMMIT: [&str; 10] = [
 const NUMBERS: u64 = 3;
 const BATCHES: u64 = 3;
 
-fn start(test: &str, sqlite: &Sqlite, point: &str) -> Child {
+pub(super) fn start(test: &str, sqlite: &Sqlite, point: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env(FOLDER, sqlite.path().parent().unwrap())

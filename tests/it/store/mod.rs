@@ -3,4 +3,6 @@
 mod contract;
 #[cfg(feature = "fail-points")]
 mod crash;
+#[cfg(feature = "fail-points")]
+mod purge_crash;
 mod sqlite;

@@ -26,7 +26,7 @@ const RANKS: [(u8, &[&str]); 12] = [
     (10, &["cli"]),
     (9, &["app"]),
     (8, &["http", "lifecycle"]),
-    (7, &["session"]),
+    (7, &["retention", "session"]),
     (6, &["push"]),
     (5, &["sync"]),
     (4, &["catalog", "devices", "policies", "inbox"]),

@@ -46,7 +46,20 @@ impl State {
                 outcomes.push(Outcome::Event(Event::CaughtUp { seq: place.seq }));
             }
             ServerFrame::SyncResult(result) => self.on_result(result, moment, &mut outcomes),
-            ServerFrame::Pong(_) => {}
+            // Answers to what this client never asks, pushes that it does not show.
+            ServerFrame::Pong(_)
+            | ServerFrame::SyncTrigger(_)
+            | ServerFrame::ConflictAlert(_)
+            | ServerFrame::Message(_)
+            | ServerFrame::EntrySettled(_)
+            | ServerFrame::PullResult(_)
+            | ServerFrame::Resolved(_)
+            | ServerFrame::ConflictsResult(_)
+            | ServerFrame::Published(_)
+            | ServerFrame::DigestResult(_)
+            | ServerFrame::PresenceResult(_)
+            | ServerFrame::TokenAccepted(_)
+            | ServerFrame::SettingsApplied(_) => {}
             ServerFrame::Goaway(goaway) => {
                 outcomes.push(Outcome::NotWithin(Duration::from_millis(goaway.reconnect_after_ms)));
             }

@@ -5,12 +5,14 @@ mod commit;
 mod names;
 mod once;
 mod pages;
+mod purge;
 mod world;
 
 pub(crate) use commit::*;
 pub(crate) use names::*;
 pub(crate) use once::*;
 pub(crate) use pages::*;
+pub(crate) use purge::*;
 pub(crate) use world::*;
 
 /// Runs the suite on a back end, given as an expression that makes a new, empty one.
@@ -45,6 +47,14 @@ macro_rules! contract {
             names_keep_their_numbers_and_tenants_share_none,
             a_publisher_has_a_row_without_a_device,
             c10_acknowledged_places_only_rise,
+            d3_old_rows_go_step_by_step_and_the_horizon_moves_with_them,
+            d3_a_log_that_went_whole_goes_on_where_it_ended,
+            d3_tombstones_go_after_their_rows_and_leave_the_version_floor,
+            d3_a_history_ends_where_the_log_begins,
+            d3_a_purge_of_one_tenant_leaves_the_others,
+            o1_old_batches_go_oldest_first,
+            o2_old_refused_numbers_go_and_the_mark_stays,
+            e11_closed_reviews_go_with_age_and_open_ones_never,
             everything_is_there_after_reopening,
             a_closed_store_is_unavailable,
             people_can_look_at_what_is_there,
