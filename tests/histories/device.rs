@@ -86,8 +86,8 @@ impl Disk {
         let domain = frame["domain"].as_str().unwrap_or_default();
         let known = self.confirmed.contains_key(domain);
         match frame["type"].as_str().unwrap() {
-            "snapshot" if known => self.snapshot(domain.to_owned(), frame),
-            "data_update" if known => self.change(domain.to_owned(), frame),
+            "snapshot" if known => self.snapshot(domain, frame),
+            "data_update" if known => self.change(domain, frame),
             _ => {}
         }
         if let Some(cursor) = frame["cursor"].as_str() {
@@ -97,13 +97,13 @@ impl Disk {
         }
     }
 
-    fn snapshot(&mut self, domain: String, frame: &Value) {
+    fn snapshot(&mut self, domain: &str, frame: &Value) {
         if frame["first"] == true {
-            self.came.insert(domain.clone(), BTreeSet::new());
+            self.came.insert(domain.to_owned(), BTreeSet::new());
         }
-        let came = self.came.get_mut(&domain).expect("C4: a snapshot begins with `first`");
+        let came = self.came.get_mut(domain).expect("C4: a snapshot begins with `first`");
         for record in frame["records"].as_array().unwrap() {
-            let key = (domain.clone(), record["mobile_id"].as_str().unwrap().to_owned());
+            let key = (domain.to_owned(), record["mobile_id"].as_str().unwrap().to_owned());
             let version = record["version"].as_u64().unwrap();
             came.insert(key.clone());
             let held = self.copy.insert(key, (version, record["data"].clone()));
@@ -111,15 +111,15 @@ impl Disk {
             assert!(held <= version, "a version went down in a copy, from {held}: {record}");
         }
         if frame["last"] == true {
-            let came = self.came.remove(&domain).unwrap();
+            let came = self.came.remove(domain).unwrap();
             self.copy.retain(|key, _| key.0 != domain || came.contains(key));
         }
     }
 
-    fn change(&mut self, domain: String, frame: &Value) {
-        let key = (domain.clone(), frame["mobile_id"].as_str().unwrap().to_owned());
+    fn change(&mut self, domain: &str, frame: &Value) {
+        let key = (domain.to_owned(), frame["mobile_id"].as_str().unwrap().to_owned());
         let version = frame["version"].as_u64().unwrap();
-        if let Some(came) = self.came.get_mut(&domain) {
+        if let Some(came) = self.came.get_mut(domain) {
             came.insert(key.clone());
         }
         if self.copy.get(&key).is_some_and(|(held, _)| *held >= version) {

@@ -51,7 +51,7 @@ pub(crate) fn fields(domain: &str, new: bool, chance: &mut Chance) -> Data {
     if chance.percent(35) {
         data.insert("f".to_owned(), value(domain, "f", chance));
     }
-    for _ in 0..1 + chance.below(3) {
+    for _ in 0..=chance.below(3) {
         let name = chance.pick(names);
         data.insert((*name).to_owned(), value(domain, name, chance));
     }

@@ -70,6 +70,7 @@ impl Host {
             settings.commit.group_batches = group;
             settings.catch_up.permits = permits;
             settings.ack_flush_secs = 1;
+            settings.retention.every_secs = 86_400;
         })
         .seed(chance.word());
         for (path, text) in OWN_DEFINITIONS {

@@ -129,14 +129,14 @@ impl Ledger {
             if event.device != Some(device) || event.fate != Fate::Open {
                 continue;
             }
-            let Batch { install, batch_id, .. } = &event.batch;
-            let known = self.model.knows(&event.batch.device, batch_id)
+            let Batch { install, id, .. } = &event.batch;
+            let known = self.model.knows(&event.batch.device, id)
                 || self.events[self.judged..at].iter().any(|earlier| {
                     earlier.batch.device == event.batch.device
-                        && earlier.batch.batch_id == *batch_id
+                        && earlier.batch.id == *id
                         && matches!(earlier.fate, Fate::Answered(_) | Fate::Stored(_))
                 });
-            let stored = host.batch(*install, batch_id).filter(|_| !known);
+            let stored = host.batch(*install, id).filter(|_| !known);
             if stored.is_none() {
                 *self.tally.entry("batch lost before its commit".into()).or_default() += 1;
             }
@@ -166,7 +166,7 @@ impl Ledger {
             match anchor(at, event) {
                 Some(place) => anchored.push((at, place)),
                 None if event.fate != Fate::Dropped => {
-                    floating.entry(event.device).or_default().push_back(at)
+                    floating.entry(event.device).or_default().push_back(at);
                 }
                 None => {}
             }
@@ -199,9 +199,7 @@ impl Ledger {
             let mut trial = self.model.clone();
             let verdict = trial.submit(&events[at].batch);
             let agrees = agree(&verdict, &events[at].fate) && trial.head() == self.model.head();
-            if !agrees && must {
-                panic!("{}\nthe hub: {:?}\nthe model: {verdict:?}", said(&events[at]), events[at].fate);
-            }
+            assert!(agrees || !must, "{}\nthe model: {verdict:?}", said(&events[at]));
             if !agrees {
                 return;
             }
@@ -214,9 +212,7 @@ impl Ledger {
     fn apply(&mut self, event: &Event) {
         let verdict = self.model.submit(&event.batch);
         self.count_verdict(&verdict, &event.fate);
-        if !agree(&verdict, &event.fate) {
-            panic!("{}\nthe hub:   {:?}\nthe model: {verdict:?}", said(event), event.fate);
-        }
+        assert!(agree(&verdict, &event.fate), "{}\nthe model: {verdict:?}", said(event));
     }
 
     fn compare(&self, host: &Host, log: &[LogRow]) {
@@ -357,5 +353,5 @@ fn agree(verdict: &Verdict, fate: &Fate) -> bool {
 }
 
 fn said(event: &Event) -> String {
-    format!("a divergence about {:#?}", event.batch)
+    format!("a divergence about {:#?}\nthe hub:   {:?}", event.batch, event.fate)
 }

@@ -10,9 +10,9 @@ use crate::model::{Batch, Key};
 use crate::world::{Until, World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
-const STEPS: [(&str, usize); 21] = [
+const STEPS: [(&str, usize); 22] = [
     ("edit", 34),
-    ("odd", 6),
+    ("odd", 10),
     ("connect", 10),
     ("sync", 16),
     ("burst", 8),
@@ -31,6 +31,7 @@ const STEPS: [(&str, usize); 21] = [
     ("unit", 1),
     ("twin", 2),
     ("late", 1),
+    ("purge", 2),
     ("judge", 4),
 ];
 
@@ -68,6 +69,7 @@ impl World {
             "crash" => self.crash().await,
             "refuse" => self.refuse().await,
             "publish" => self.publish(self.devices[at].tenant).await,
+            "purge" => self.purge().await,
             "unit" => self.move_user(at),
             "twin" => self.twin(at).await,
             "late" => self.late(at).await,
@@ -134,10 +136,12 @@ impl World {
             .filter(|event| event.device == Some(at) && matches!(event.fate, Fate::Answered(_)))
             .map(|event| event.batch.clone())
             .collect();
+        let plain: Vec<_> = answered.iter().filter(|batch| batch.first.is_none()).cloned().collect();
+        let answered = if plain.is_empty() || self.chance.percent(50) { answered } else { plain };
         if !answered.is_empty() && self.chance.percent(40) {
             // What was answered, once more as it was (O1).
-            let Batch { batch_id, atomic, first, entries, install, .. } = self.chance.pick(&answered).clone();
-            let again = Try { batch_id, uids: Vec::new(), atomic };
+            let Batch { id, atomic, first, entries, install, .. } = self.chance.pick(&answered).clone();
+            let again = Try { batch_id: id, uids: Vec::new(), atomic };
             let first = first
                 .filter(|_| self.devices[at].link.as_ref().is_some_and(|link| link.install_no == install));
             return self.submit(at, &again, first, entries, Vec::new()).await;
@@ -146,7 +150,7 @@ impl World {
             .events
             .iter()
             .filter(|event| event.device == Some(at))
-            .map(|event| event.batch.batch_id.clone())
+            .map(|event| event.batch.id.clone())
             .collect();
         let batch_id = if used.is_empty() || self.chance.percent(50) {
             self.chance.uuid().to_string()
@@ -320,7 +324,7 @@ impl World {
         }
     }
 
-    async fn judge(&mut self) {
+    pub(crate) async fn judge(&mut self) {
         self.resolve().await;
         for ledger in &mut self.ledgers {
             ledger.judge(&self.host);

@@ -10,6 +10,7 @@ use crate::model::{Batch, Belonging};
 use crate::support::{Hello, Peer, Publisher};
 use crate::world::{Until, World, subscriptions};
 
+const DAY_US: i64 = 86_400_000_000;
 const UNITS: [Option<&str>; 3] = [Some("north"), Some("south"), None];
 
 impl World {
@@ -30,6 +31,20 @@ impl World {
             self.read(at, Until::Answered).await;
         }
         fail::cfg("store::commit", "off").unwrap();
+    }
+
+    /// Days pass, and what is past its time goes (D3). All is judged before: nobody could compare it afterwards.
+    pub(crate) async fn purge(&mut self) {
+        self.judge().await;
+        let days = 1 + i64::try_from(self.chance.below(25)).unwrap();
+        self.host.advance(days * DAY_US);
+        self.host.hub().node.purge().await.unwrap();
+        let now_us = self.host.now_us;
+        for ledger in &mut self.ledgers {
+            ledger.model.purge(now_us - 30 * DAY_US, now_us - DAY_US, now_us - 365 * DAY_US);
+            ledger.count("purge");
+        }
+        self.judge().await;
     }
 
     /// A person is given another unit; the next token says so.
@@ -124,7 +139,7 @@ impl World {
             priority: 0,
             offset_us: 0,
             received_us: self.host.now_us,
-            batch_id: self.chance.uuid().to_string(),
+            id: self.chance.uuid().to_string(),
             first: None,
             atomic: false,
             entries: vec![entry.clone()],

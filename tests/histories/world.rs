@@ -256,7 +256,7 @@ impl World {
             priority: device.priority,
             offset_us: link.offset_us(),
             received_us: self.host.now_us,
-            batch_id: batch.batch_id.clone(),
+            id: batch.batch_id.clone(),
             first,
             atomic: batch.atomic,
             entries,

@@ -22,7 +22,7 @@ pub(crate) struct Batch {
     /// What its clock is behind the hub's.
     pub(crate) offset_us: i64,
     pub(crate) received_us: i64,
-    pub(crate) batch_id: String,
+    pub(crate) id: String,
     pub(crate) first: Option<u64>,
     pub(crate) atomic: bool,
     pub(crate) entries: Vec<Value>,
@@ -31,11 +31,14 @@ pub(crate) struct Batch {
     pub(crate) belonging: Option<Belonging>,
 }
 
-/// What a publisher makes a record belong to; `Some(None)`: to nothing.
+/// A unit or a user; none: nobody.
+type Party = Option<String>;
+
+/// What a publisher makes a record belong to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Belonging {
-    pub(crate) unit: Option<Option<String>>,
-    pub(crate) owner: Option<Option<String>>,
+    pub(crate) unit: Option<Party>,
+    pub(crate) owner: Option<Party>,
 }
 
 /// What a batch is answered.
@@ -96,7 +99,7 @@ pub(crate) fn normal(result: &Value) -> Value {
 impl Model {
     /// Decides a batch.
     pub(crate) fn submit(&mut self, batch: &Batch) -> Verdict {
-        let id = (batch.device.clone(), batch.batch_id.clone());
+        let id = (batch.device.clone(), batch.id.clone());
         if let Some(known) = self.batches.get(&id) {
             if (&known.entries, known.atomic) != (&batch.entries, batch.atomic) {
                 return Verdict::Error("idempotency_key_reused");
@@ -136,8 +139,8 @@ impl Model {
     }
 
     /// Whether a batch was decided.
-    pub(crate) fn knows(&self, device: &str, batch_id: &str) -> bool {
-        self.batches.contains_key(&(device.to_owned(), batch_id.to_owned()))
+    pub(crate) fn knows(&self, device: &str, id: &str) -> bool {
+        self.batches.contains_key(&(device.to_owned(), id.to_owned()))
     }
 
     fn visible(&self, batch: &Batch, entry: &Value) -> Option<&super::Record> {

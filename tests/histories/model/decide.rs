@@ -244,9 +244,9 @@ fn edit(record: &Record, def: &Definition, entry: &Entry, author: &Batch) -> Rul
     let (mut kept, mut won, mut lost) = (Vec::new(), 0, 0);
     for (field, sent) in &entry.data {
         if matches!(def.kind(field), Some(Kind::Append)) && def.fits(field, sent) {
-            let list = union(&holds(field), sent);
-            if list != holds(field) {
-                kept.push((field, list, false));
+            let united = union(&holds(field), sent);
+            if united != holds(field) {
+                kept.push((field, united, false));
             }
             continue;
         }
