@@ -69,11 +69,8 @@ fn value(domain: &str, field: &str, chance: &mut Chance) -> Value {
         "f" => json!(chance.below(3)),
         "status" => json!(*chance.pick(&["NEW", "OPEN", "OPEN", "INPROGRESS", "ONHOLD", "RESOLVED", "BAD"])),
         "jobstatus" => json!(*chance.pick(&["ASSIGNED", "INPROGRESS", "COMPLETED", "CANCELLED"])),
-        "priority" => {
-            json!(*chance.pick(
-                &["LOW", "MEDIUM", "HIGH", "CRITICAL"][..if domain == "task" { 3 } else { 4 }].to_vec()
-            ))
-        }
+        "priority" if domain == "task" => json!(*chance.pick(&["LOW", "MEDIUM", "HIGH"])),
+        "priority" => json!(*chance.pick(&["LOW", "MEDIUM", "HIGH", "CRITICAL"])),
         "plandatetime" | "expirydatetime" => {
             json!(format!("2026-01-0{}T10:00:00{}", 1 + chance.below(4), *chance.pick(&["Z", "+02:00"])))
         }

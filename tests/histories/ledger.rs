@@ -32,6 +32,8 @@ pub(crate) struct Event {
     pub(crate) device: Option<usize>,
     pub(crate) batch: Batch,
     pub(crate) fate: Fate,
+    /// Whether the store was made to refuse while it was on the way: only then may nothing be decided.
+    pub(crate) may_fail: bool,
 }
 
 /// A record as a device was sent it.
@@ -111,6 +113,13 @@ impl Ledger {
     /// Whether something may still be decided of which nobody knows.
     pub(crate) fn is_open(&self) -> bool {
         self.events[self.judged..].iter().any(|event| event.fate == Fate::Open)
+    }
+
+    /// What is on the way may meet a store that refuses.
+    pub(crate) fn may_fail(&mut self) {
+        for event in self.events.iter_mut().filter(|event| event.fate == Fate::Open) {
+            event.may_fail = true;
+        }
     }
 
     /// The devices with batches of which nobody knows yet.

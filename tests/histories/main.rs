@@ -24,7 +24,7 @@ use futures::FutureExt;
 use world::World;
 
 /// How many histories run unless `SYNCHUB_HISTORIES` says otherwise.
-const HISTORIES: u64 = 20;
+const HISTORIES: u64 = 100;
 /// How many steps a history has.
 const STEPS: usize = 60;
 

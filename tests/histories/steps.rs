@@ -79,7 +79,7 @@ impl World {
 
     /// The user writes something, online or not.
     pub(crate) fn edit(&mut self, at: usize) {
-        for _ in 0..1 + self.chance.below(3) {
+        for _ in 0..=self.chance.below(3) {
             let key = self.some_key(at);
             let device = &self.devices[at];
             let pending: Vec<&Value> = device
@@ -178,7 +178,7 @@ impl World {
         if !self.is_online(at) {
             self.connect(at).await;
         }
-        for _ in 0..1 + self.chance.below(4) {
+        for _ in 0..=self.chance.below(4) {
             self.send(at).await;
         }
         if self.chance.percent(80) {
@@ -283,11 +283,7 @@ impl World {
     /// each batch came.
     async fn clock(&mut self) {
         self.resolve().await;
-        let us = if self.chance.percent(75) {
-            self.chance.below(3_000_000) as i64
-        } else {
-            -(self.chance.below(1_000_000) as i64)
-        };
+        let us = self.chance.around(1_000_000) + if self.chance.percent(75) { 1_500_000 } else { 0 };
         self.host.advance(us);
     }
 

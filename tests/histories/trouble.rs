@@ -21,6 +21,10 @@ impl World {
         }
         let how = *self.chance.pick(&["1*return(unavailable)", "1*return(refused)", "2*return(refused)"]);
         fail::cfg("store::commit", how).unwrap();
+        self.refuses = true;
+        for ledger in &mut self.ledgers {
+            ledger.may_fail();
+        }
         let start = self.chance.below(self.devices.len());
         let who: Vec<usize> = (0..2).map(|n| (start + n) % self.devices.len()).collect();
         for &at in &who {
@@ -31,6 +35,7 @@ impl World {
             self.read(at, Until::Answered).await;
         }
         fail::cfg("store::commit", "off").unwrap();
+        self.refuses = false;
     }
 
     /// Days pass, and what is past its time goes (D3). All is judged before: nobody could compare it afterwards.
@@ -148,7 +153,7 @@ impl World {
         };
         let answer = publisher.publish(self.host.hub(), entry, Some(asked)).await;
         let fate = Fate::Answered(as_frame(&answer));
-        self.ledgers[tenant].events.push(Event { device: None, batch, fate });
+        self.ledgers[tenant].events.push(Event { device: None, batch, fate, may_fail: false });
     }
 }
 

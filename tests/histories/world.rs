@@ -51,6 +51,8 @@ pub(crate) struct World {
     /// What this history writes: few domains, so that people meet.
     pub(crate) domains: Vec<&'static str>,
     uids: u64,
+    /// Whether the store is made to refuse.
+    pub(crate) refuses: bool,
     /// What happened, to be read when it ends badly.
     pub(crate) diary: Vec<String>,
 }
@@ -82,7 +84,7 @@ impl World {
                 });
             }
         }
-        Self { host, chance, ledgers, devices, domains, uids: 0, diary: Vec::new() }
+        Self { host, chance, ledgers, devices, domains, uids: 0, refuses: false, diary: Vec::new() }
     }
 
     pub(crate) fn note(&mut self, text: String) {
@@ -265,7 +267,12 @@ impl World {
         };
         let ledger = &mut self.ledgers[device.tenant];
         let event = ledger.sent();
-        ledger.events.push(Event { device: Some(at), batch: submitted, fate: Fate::Open });
+        ledger.events.push(Event {
+            device: Some(at),
+            batch: submitted,
+            fate: Fate::Open,
+            may_fail: self.refuses,
+        });
         let id = link.peer.request(frame).await;
         link.flights.push_back(Flight { id, items, event });
         let text = format!("{} {} sends {first:?}+{}", device.tenant, device.name(), batch.uids.len());
@@ -392,6 +399,7 @@ impl World {
         if frame["type"] == "error" {
             let code = frame["code"].as_str().unwrap();
             let again = ["unavailable", "internal"].contains(&code);
+            assert!(!again || event.may_fail, "nothing made the store fail: {frame}");
             event.fate = if again { Fate::Dropped } else { Fate::Refused(code.to_owned()) };
             if code == "idempotency_key_reused" {
                 device.disk.tries.clear();
@@ -432,7 +440,7 @@ fn short(frame: &Value) -> String {
     let mut line = frame["type"].as_str().unwrap().to_owned();
     for name in ["domain", "operation", "version", "first", "last", "seq", "fresh"] {
         if !frame[name].is_null() {
-            line += &format!(" {name}={}", frame[name]);
+            line = format!("{line} {name}={}", frame[name]);
         }
     }
     format!("{line} {} {}", tail(&frame["mobile_id"]), records.join(", "))
@@ -445,7 +453,7 @@ pub(crate) fn some(wish: &Wish, chance: &mut Chance) -> Wish {
         match chance.below(5) {
             0 => drop(wish.remove(domain.name)),
             1 | 2 => {
-                let filters = (0..1 + chance.below(2)).map(|_| edits::filter(chance)).collect();
+                let filters = (0..=chance.below(2)).map(|_| edits::filter(chance)).collect();
                 wish.insert(domain.name.to_owned(), filters);
             }
             _ => {}

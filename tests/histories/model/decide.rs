@@ -171,9 +171,7 @@ fn on_tombstone(record: &Record, def: &Definition, entry: &Entry, author: &Batch
 fn create(tombstone: Option<&Record>, def: &Definition, entry: &Entry, author: &Batch) -> Ruling {
     let mut data = entry.data.clone();
     let missing = |field: &&str| data.get(*field).is_none_or(Value::is_null);
-    if data.iter().any(|(field, value)| !def.fits(field, value))
-        || def.required.iter().any(|field| missing(field))
-    {
+    if data.iter().any(|(field, value)| !def.fits(field, value)) || def.required.iter().any(missing) {
         return refused("validation_failed");
     }
     if data.iter().any(|(field, value)| !def.may_go(field, &Value::Null, value, author.trusted)) {

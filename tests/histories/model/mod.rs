@@ -99,6 +99,9 @@ pub(crate) struct Row {
 /// out of the inbox.
 pub(crate) type Reviews = BTreeMap<&'static str, u64>;
 
+/// The codes of refused numbers, and when they were refused.
+type Refused = BTreeMap<u64, (String, i64)>;
+
 /// A tenant.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
@@ -113,7 +116,7 @@ pub(crate) struct Model {
     gone: Vec<(Key, Record)>,
     batches: BTreeMap<(String, String), batch::Remembered>,
     /// By install: the highest number decided, and the codes of those refused (O2).
-    pub(crate) marks: BTreeMap<i64, (u64, BTreeMap<u64, (String, i64)>)>,
+    pub(crate) marks: BTreeMap<i64, (u64, Refused)>,
     reviews: Vec<batch::Review>,
 }
 
