@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::device::Wish;
 use crate::host::{Host, LogRow, Stored};
-use crate::model::{Batch, Key, Model, Verdict, matches, normal, sees};
+use crate::model::{Batch, Image, Key, Model, Verdict, matches, normal, sees};
 
 /// What is known of a batch that was sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,7 +272,7 @@ impl Ledger {
         for seen in std::mem::take(&mut self.sightings) {
             let images = self.model.images(&seen.key);
             let who = &seen.by;
-            let may_see = |image: &crate::model::Image| {
+            let may_see = |image: &Image| {
                 let wanted =
                     |set: &Wish| set.get(&seen.key.0).is_some_and(|filters| matches(filters, &image.data));
                 !image.deleted
@@ -280,10 +280,12 @@ impl Ledger {
                     && seen.sets.iter().any(wanted)
             };
             let Some(data) = &seen.data else {
-                assert!(
-                    images.values().any(|image| may_see(image)),
-                    "V3: {who} is told of what it never saw: {seen:?}"
-                );
+                // Where the log no longer says how a record stood, a `remove` is said in doubt (C5, D3).
+                let in_doubt = |image: &&Image| {
+                    self.model.was_purged(&seen.key) && sees(&image.scope, &seen.user, seen.unit.as_deref())
+                };
+                let ever = images.values().any(|image| may_see(image) || in_doubt(image));
+                assert!(ever, "V3: {who} is told of what it never saw: {seen:?}");
                 let newest = images.last_key_value().map_or(0, |(version, _)| *version);
                 assert!(seen.version <= newest, "{who} is told a version that never was: {seen:?}");
                 continue;

@@ -151,6 +151,12 @@ impl Model {
         lives.flat_map(|record| record.images.iter().map(|(version, image)| (*version, image))).collect()
     }
 
+    /// Whether the log no longer has all of a record's past.
+    pub(crate) fn was_purged(&self, key: &Key) -> bool {
+        let gone = self.gone.iter().any(|(of, _)| of == key);
+        gone || self.records.get(key).is_some_and(|record| record.purged > 0)
+    }
+
     /// What stands in the review tables.
     pub(crate) fn reviews(&self) -> Reviews {
         let mut counts = Reviews::new();
