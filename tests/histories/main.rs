@@ -10,6 +10,7 @@ mod edits;
 mod host;
 mod ledger;
 mod model;
+mod reading;
 mod steps;
 #[expect(dead_code, unused_imports, reason = "the histories need a part of what the other tests do")]
 #[path = "../it/support/mod.rs"]

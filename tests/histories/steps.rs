@@ -7,7 +7,8 @@ use crate::device::{Disk, Try};
 use crate::edits;
 use crate::ledger::Fate;
 use crate::model::{Batch, Key};
-use crate::world::{Until, World, everything, some, subscriptions};
+use crate::reading::Until;
+use crate::world::{World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
 const STEPS: [(&str, usize); 22] = [

@@ -7,8 +7,9 @@ use synchub_rules::group::{BatchAnswer, Belonging as Asked};
 use crate::edits;
 use crate::ledger::{Event, Fate};
 use crate::model::{Batch, Belonging};
+use crate::reading::Until;
 use crate::support::{Hello, Peer, Publisher};
-use crate::world::{Until, World, subscriptions};
+use crate::world::{World, subscriptions};
 
 const DAY_US: i64 = 86_400_000_000;
 const UNITS: [Option<&str>; 3] = [Some("north"), Some("south"), None];
