@@ -88,8 +88,13 @@ impl Hub {
     pub(crate) async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
         self.node.stop().await;
         change(self.folder.path());
+        self.let_go().start().await
+    }
+
+    /// Lets go of a node that has ended: what is to be started on its folder again.
+    pub(crate) fn let_go(self) -> HubBuilder {
         let folder = Some(self.folder);
-        HubBuilder { settings: self.settings, folder, definitions: Vec::new(), seed: 1 }.start().await
+        HubBuilder { settings: self.settings, folder, definitions: Vec::new(), seed: 1 }
     }
 
     /// What `/metrics` says of a series, such as `synchub_batches_total`.
