@@ -59,7 +59,7 @@ async fn write(hub: &Hub, writer: u64, range: std::ops::Range<u64>, quiet: bool)
 
 fn batch(range: std::ops::Range<u64>) -> Value {
     let batch_id = id(u64::MAX - range.start);
-    let entries: Vec<_> = range.map(|number| create(number)).collect();
+    let entries: Vec<_> = range.map(create).collect();
     json!({"type": "sync", "batch_id": batch_id, "entries": entries})
 }
 
