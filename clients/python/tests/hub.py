@@ -180,7 +180,8 @@ class Raw:
         await self.socket.send(message)
 
     async def hello(self, token, device="raw-1", **fields):
-        device = device and {"id": device, "kind": "phone"}
+        if isinstance(device, str):
+            device = {"id": device, "kind": "phone"}
         frame = {"type": "hello", "id": 1, "token": token, "device": device, **fields}
         await self.send({key: value for key, value in frame.items() if value is not None})
         return await self.answer(1)

@@ -3,15 +3,12 @@
 import asyncio
 import gzip
 import json
-import os
 import signal
-import socket
-import time
-import uuid
 
-from hub import TICKETS, Hub, HubCase, token
+from hub import HubCase
+from websockets.exceptions import ConnectionClosed
 
-from synchub_client import HubError, Stopped, Store
+from synchub_client import HubError, Stopped
 
 
 class Codes(HubCase):
@@ -20,24 +17,27 @@ class Codes(HubCase):
     async def test_4002_heartbeat_missed(self):
         hub = await self.raw()
         await hub.hello(self.token(), heartbeat_secs=10)
-        began = time.monotonic()
-        self.assertEqual(await hub.close_code(), 4002)
-        self.assertGreater(time.monotonic() - began, 18)
+        hub.socket.transport.pause_reading()  # else the library answers the hub's pings, which counts
+        await asyncio.sleep(21)
+        hub.socket.transport.resume_reading()
+        self.assertEqual(await hub.close_code(10), 4002)
 
     async def test_4003_too_slow_to_drain_the_control_lane(self):
-        small = socket.create_connection(("127.0.0.1", self.hub.port))
-        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        hub = await self.raw("json", sock=small, max_queue=1)
-        await hub.hello(self.token())
-        try:
-            async with asyncio.timeout(20):
-                for number in range(2, 200_000):
-                    await hub.send({"type": "ping", "id": number})
-        except (TimeoutError, OSError):
-            pass
-        except Exception as error:
-            self.assertEqual(error.rcvd and error.rcvd.code, 4003)
-        self.assertEqual(await hub.close_code(), 4003)
+        frame = json.dumps({"type": "settings", "id": 2, "network_quality": "q" * 32})
+        for count in (80_000, 120_000, 160_000, 200_000):  # how many fill the system's buffers differs
+            hub = await self.raw()
+            await hub.hello(self.token())
+            hub.socket.transport.pause_reading()
+            try:
+                for _ in range(count):
+                    await hub.socket.send(frame)
+                await asyncio.sleep(0.5)
+                hub.socket.transport.resume_reading()
+                self.assertEqual(await hub.close_code(5), 4003)
+                return
+            except (TimeoutError, ConnectionClosed):
+                continue
+        self.fail("never closed")
 
     async def test_4005_no_hello_in_time(self):
         hub = await self.raw()
@@ -51,7 +51,10 @@ class Codes(HubCase):
             await hub.send({"type": "hello", "id": 1, "token": wrong, "device": {"id": "raw-1", "kind": "phone"}})
             self.assertEqual(await hub.close_code(), 4500, wrong)
         hub = await self.raw(additional_headers={"Authorization": "Bearer nonsense"})
+        await hub.send({"type": "hello", "id": 1, "device": {"id": "raw-1", "kind": "phone"}})
         self.assertEqual(await hub.close_code(), 4500)
+        hub = await self.raw(additional_headers={"Authorization": "Bearer " + self.token()})
+        self.assertEqual((await hub.hello(None))["type"], "welcome")
         async with self.client("a", token=self.token(ttl=-10)) as a:
             with self.assertRaises(Stopped) as stopped:
                 await self.until(a, lambda: a.live)
