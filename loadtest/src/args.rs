@@ -20,6 +20,41 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: the verdict is yes; 1: it is no; 2: the replay could not be made.
     Replay(Box<Replay>),
+    /// Compares what hello, a replay of 20 changes and a digest take in a small tenant and in a large one.
+    Scale(Scale),
+    /// Says what a hub's database takes, by table and for each change.
+    Size(SizeOf),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Scale {
+    /// The synchub binary; two hubs are started on folders of their own.
+    #[arg(long)]
+    pub(crate) hub: PathBuf,
+    /// Records in the small tenant.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) small: u64,
+    /// Records in the large one.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) large: u64,
+    /// How often each step is taken on each hub.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rounds: u64,
+    /// How much of the recent log the hubs keep in memory, in bytes; 0: a replay reads the store.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) tail_bytes: u64,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SizeOf {
+    /// The hub's database file.
+    pub(crate) file: PathBuf,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -112,7 +147,8 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
-        let Command::Replay(replay) = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
+        let command = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
+        let Command::Replay(replay) = command else { panic!("{command:?}") };
         assert_eq!((replay.speed, replay.kills), (Speed::Times(60.0), 0));
         assert!(Cli::try_parse_from(["x", "replay", "f", "--kills", "3"]).is_err());
     }

@@ -2,7 +2,7 @@
 //! agree.
 //!
 //! `synchub-loadtest replay FILE` plays a trace and ends with a verdict: exit code 0 when it is yes,
-//! 1 when it is no, 2 when the replay could not be made.
+//! 1 when it is no, 2 when the replay could not be made. `scale` and `size` measure a hub.
 
 mod args;
 mod board;
@@ -19,7 +19,9 @@ mod play;
 mod progress;
 mod replay;
 mod report;
+mod scale;
 mod sightings;
+mod size;
 mod store;
 mod survey;
 mod target;
@@ -29,25 +31,35 @@ mod trace;
 mod verdict;
 mod witness;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde::Serialize;
 
 use crate::args::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Replay(args) = Cli::parse().command;
-    match replay::replay(&args).await {
+    match Cli::parse().command {
+        Command::Replay(args) => tell(args.json, replay::replay(&args).await, |report| report.verdict.yes),
+        Command::Scale(args) => tell(args.json, scale::scale(&args).await, |_| true),
+        Command::Size(args) => tell(args.json, size::Size::of(&args.file), |_| true),
+    }
+}
+
+/// Prints a report and turns it into the exit code, which tells the verdict even when standard output is
+/// closed.
+fn tell<R: Serialize + Display>(json: bool, made: anyhow::Result<R>, yes: fn(&R) -> bool) -> ExitCode {
+    match made {
         Ok(report) => {
-            let text = if args.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
-            // The exit code tells the verdict even when standard output is closed.
+            let text = if json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
             drop(writeln!(std::io::stdout(), "{}", text.unwrap_or_else(|error| error.to_string())));
-            ExitCode::from(u8::from(!report.verdict.yes))
+            ExitCode::from(u8::from(!yes(&report)))
         }
         Err(error) => {
-            progress::say(false, &format!("the replay could not be made: {error:#}"));
+            progress::say(false, &format!("it could not be done: {error:#}"));
             ExitCode::from(2)
         }
     }

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use super::catch_up::{CatchUp, FRAME_BYTES};
 use super::connected::{Mode, Session};
 use super::deps::Deps;
+use super::digests::DigestReads;
 use super::handshake::Greeting;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
-use super::own_state::OwnState;
+use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
 use super::socket::Socket;
 use super::timers::Timers;
@@ -82,7 +83,9 @@ impl Session {
             mailbox,
             outbox: Outbox::default(),
             answers: InFlights::default(),
+            digests: DigestReads::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
+            renewal: Renewal::default(),
             own_state: OwnState {
                 network_quality: hello.network_quality.clone().unwrap_or_default(),
                 ..OwnState::default()

@@ -51,6 +51,8 @@ pub struct Deps {
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.
     pub permits: Semaphore,
+    /// Digests that may look at records at once.
+    pub scans: Semaphore,
     /// How many sessions there have been.
     pub sessions: AtomicU64,
 }

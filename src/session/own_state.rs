@@ -1,15 +1,18 @@
 //! What a client says of itself while the session runs: its device's state, and a token that renews
 //! the session's.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use synchub_protocol::client::{AppState, NetworkQuality, Settings, Token};
 use synchub_protocol::server::{SettingsApplied, TokenAccepted};
-use synchub_protocol::{CloseReason, ServerFrame, Timestamp};
+use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, Timestamp};
 use tokio::time::Instant;
 
 use super::connected::Session;
-use crate::auth::Role;
+use crate::auth::{Identity, Role, TokenError};
 
 /// The state of a device, as far as it was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +35,34 @@ impl OwnState {
     }
 }
 
+/// A token that may renew the session's.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// The request's id.
+    id: u64,
+    outcome: Result<Identity, TokenError>,
+}
+
+/// A token that waits for its key, if there is one.
+#[derive(Default)]
+pub(super) struct Renewal(Option<BoxFuture<'static, Verified>>);
+
+impl Renewal {
+    /// Waits until its key was asked for; without a token for ever. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Verified {
+        let Some(waiting) = &mut self.0 else { return std::future::pending().await };
+        let verified = waiting.await;
+        self.0 = None;
+        verified
+    }
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Renewal").field(&self.0.is_some()).finish()
+    }
+}
+
 impl Session {
     /// Takes the device's new state and says what holds now.
     pub(super) fn on_settings(&mut self, settings: &Settings) -> Result<(), CloseReason> {
@@ -48,22 +79,45 @@ impl Session {
         }))
     }
 
-    /// Renews the session's token; one that is no good changes nothing.
-    pub(super) fn on_token(&mut self, token: &Token) -> Result<(), CloseReason> {
+    /// Renews the session's token; one that is no good changes nothing. The session goes on while a
+    /// token's key is asked for.
+    pub(super) fn on_token(&mut self, token: Token) -> Result<(), CloseReason> {
         let now_us = self.deps.clock.now_us();
-        let renewed = match self.deps.verifier.verify(&token.token, now_us) {
+        match self.deps.verifier.verify_at_once(&token.token, now_us) {
+            Err(TokenError::UnknownKey) if self.renewal.0.is_some() => {
+                let message = "another token waits for its key; wait for that answer";
+                self.refuse(Some(token.id), ErrorCode::TooManyInFlight, message)
+            }
+            Err(TokenError::UnknownKey) => {
+                let deps = Arc::clone(&self.deps);
+                self.renewal.0 = Some(Box::pin(async move {
+                    Verified { id: token.id, outcome: deps.verifier.verify(&token.token, now_us).await }
+                }));
+                Ok(())
+            }
+            outcome => self.on_verified(Verified { id: token.id, outcome }),
+        }
+    }
+
+    /// Takes the place of the old token, if the new one is good for that.
+    pub(super) fn on_verified(&mut self, Verified { id, outcome }: Verified) -> Result<(), CloseReason> {
+        let now_us = self.deps.clock.now_us();
+        let renewed = match outcome {
             Ok(renewed) => renewed,
-            Err(error) => return self.forbid(Some(token.id), &format!("the token was refused: {error}")),
+            Err(error) if error.is_temporary() => {
+                return self.refuse(Some(id), ErrorCode::Unavailable, error.to_string());
+            }
+            Err(error) => return self.forbid(Some(id), &format!("the token was refused: {error}")),
         };
         if !self.identity.may_become(&renewed) {
             let message =
                 "the token names another tenant, user, unit, device, role or rights; reconnect with it";
-            return self.forbid(Some(token.id), message);
+            return self.forbid(Some(id), message);
         }
         let left = u64::try_from(renewed.expires_us - now_us).unwrap_or(0);
         self.timers.renew(Instant::now() + Duration::from_micros(left));
         let expires_at = Timestamp(renewed.expires_us);
         self.identity = renewed;
-        self.say(&ServerFrame::TokenAccepted(TokenAccepted { id: token.id, expires_at }))
+        self.say(&ServerFrame::TokenAccepted(TokenAccepted { id, expires_at }))
     }
 }

@@ -272,6 +272,10 @@ impl Client {
         self.handle.tracker.wait().await;
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
     fn stamped(&self, mut entry: Entry) -> Entry {
         entry.client_timestamp = Some(self.handle.clock.now());
         entry

@@ -9,7 +9,7 @@ use crate::batches::{Batches, Moment, Refusal};
 use crate::event::Event;
 use crate::outbox::Welcomed;
 use crate::retry::End;
-use crate::session::{HELLO_ID, Outcome, Settings, State};
+use crate::session::{HELLO_ID, Outcome, Settings, State, Verdict};
 use crate::storage::Domain;
 
 impl State {
@@ -46,6 +46,7 @@ impl State {
                 outcomes.push(Outcome::Event(Event::CaughtUp { seq: place.seq }));
             }
             ServerFrame::SyncResult(result) => self.on_result(result, moment, &mut outcomes),
+            ServerFrame::DigestResult(result) => self.comparisons.answered(result),
             // Answers to what this client never asks, pushes that it does not show.
             ServerFrame::Pong(_)
             | ServerFrame::SyncTrigger(_)
@@ -56,7 +57,6 @@ impl State {
             | ServerFrame::Resolved(_)
             | ServerFrame::ConflictsResult(_)
             | ServerFrame::Published(_)
-            | ServerFrame::DigestResult(_)
             | ServerFrame::PresenceResult(_) => {}
             ServerFrame::TokenAccepted(accepted) => {
                 if let Some(session) = &mut self.session {
@@ -73,6 +73,10 @@ impl State {
             ServerFrame::Error(error) => self.on_error(error, moment, &mut outcomes),
         }
         self.outbox.settle_shown(&self.copy);
+        if self.is_live() {
+            let verdicts = self.comparisons.verdicts(&self.copy).into_iter();
+            outcomes.extend(verdicts.map(|(number, verdict)| Outcome::Compared(number, verdict)));
+        }
         outcomes
     }
 
@@ -159,6 +163,10 @@ impl State {
             outcomes.push(Outcome::End(End::Refused { code, message: error.message, temporary: true }));
             return;
         };
+        if let Some(number) = self.comparisons.refused(request) {
+            outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
+            return;
+        }
         let renewals = session.renewals.len();
         session.renewals.retain(|id| *id != request);
         let is_own = session.renewals.len() < renewals;

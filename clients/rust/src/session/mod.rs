@@ -4,6 +4,7 @@
 //! around it only moves bytes, stores what the journal has noted before it sends anything, and hands
 //! outcomes on. Nothing here waits, reads a clock or touches a disk.
 
+mod comparisons;
 mod incoming;
 mod outgoing;
 mod own_state;
@@ -29,9 +30,12 @@ use crate::copy::{HubCopy, Touched};
 use crate::event::{Event, Stats};
 use crate::outbox::Outbox;
 use crate::retry::End;
+use crate::session::comparisons::Comparisons;
 pub use crate::session::own_state::DeviceState;
 use crate::session::requests::Requests;
 use crate::storage::{Journal, Stored, StoredChange};
+
+pub use crate::session::comparisons::{Compared, Verdict};
 
 /// What a frame led to, for the loop to pass on.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub enum Outcome {
     Touched(Touched),
     /// An edit was decided; whoever waits for it is told.
     Answered(u64, EntryResult),
+    /// A comparison with the hub came to this.
+    Compared(u64, Verdict),
     /// The session has caught up.
     CaughtUp,
     /// The hub asked not to be called again before so long.
@@ -105,6 +111,7 @@ pub struct State {
     /// Bounds the batches, after a frame was too large for the hub.
     batch_cap: usize,
     session: Option<Session>,
+    comparisons: Comparisons,
     stats: Stats,
 }
 
@@ -144,6 +151,7 @@ impl State {
             attempt,
             batch_cap: usize::MAX,
             session: None,
+            comparisons: Comparisons::default(),
             stats: Stats::default(),
         }
     }
@@ -208,6 +216,11 @@ impl State {
         self.outbox.push(entry, &mut self.journal)
     }
 
+    /// Takes the wish to compare the copy with the hub; gives the number of its [`Outcome::Compared`].
+    pub fn compare(&mut self) -> u64 {
+        self.comparisons.begin()
+    }
+
     /// The version that an edit of this record starts from: the copy's, never an answer's (E1).
     pub fn base_version(&self, domain: &str, mobile_id: Uuid) -> u64 {
         self.copy.record(domain, mobile_id).map_or(0, |record| record.version)
@@ -241,6 +254,7 @@ impl State {
 
     /// The connection is gone. What was in flight waits again.
     pub fn end_session(&mut self, end: &End) {
+        self.comparisons.ask_again();
         let Some(session) = self.session.take() else { return };
         if let Some(batches) = session.batches {
             self.stats.batches_resent += batches.resent();

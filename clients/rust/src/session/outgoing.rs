@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, batches, acknowledgements.
 
 use bytes::Bytes;
-use synchub_protocol::client::{Ack, Device, Hello};
+use synchub_protocol::client::{Ack, Device, Digest, Hello};
 use synchub_protocol::{ClientFrame, ErrorCode, gzip};
 use tokio::time::Instant;
 
@@ -58,6 +58,12 @@ impl State {
         session.batches.as_ref()?;
         if let Some(frame) = session.requests.subscriptions(&self.wish, moment.instant) {
             return Some(self.settings.encoding.encode(&frame));
+        }
+        if session.is_live && self.comparisons.is_due() {
+            let id = session.requests.next_id();
+            self.comparisons.asked(id);
+            let digest = ClientFrame::Digest(Digest { id, domains: None });
+            return Some(self.settings.encoding.encode(&digest));
         }
         if let Some(frame) = self.own_frame() {
             return Some(frame);

@@ -129,6 +129,15 @@ impl Peer {
         }
     }
 
+    /// The id of the next `digest`.
+    pub(crate) async fn digest(&mut self) -> u64 {
+        loop {
+            if let ClientFrame::Digest(digest) = self.next().await {
+                return digest.id;
+            }
+        }
+    }
+
     pub(crate) async fn ack(&mut self) -> String {
         loop {
             if let ClientFrame::Ack(ack) = self.next().await {
