@@ -901,6 +901,8 @@ class Client:
     async def _renew(self):
         try:
             answer = await self.request({"type": "token", "token": await self.token()})
-        except (HubError, Disconnected):
+        except HubError as error:
+            if error.temporary:
+                self.renew_at = time.monotonic() + 5
             return  # the old one goes on; at its end the hub says 4501
         self._renew_before(datetime.fromisoformat(answer["expires_at"]).timestamp())

@@ -52,8 +52,8 @@ class Hub:
         self.url = f"ws://127.0.0.1:{self.port}/ws"
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith("SYNCHUB_") or name == "SYNCHUB_TEST_RUN"}
-        self.environment = {**kept, "SYNCHUB_AUTH_HS256_SECRET": SECRET, "SYNCHUB_LOG_LEVEL": "warn",
-                            "SYNCHUB_DRAIN_SECS": "0", "SYNCHUB_DRAIN_FINISH_SECS": "1", "SYNCHUB_DRAIN_RECONNECT_MS": "100",
+        self.environment = {**kept, "SYNCHUB_AUTH_HS256_SECRET": SECRET, "SYNCHUB_LOG_LEVEL": "error",
+                            "SYNCHUB_DRAIN_SECS": "0", "SYNCHUB_DRAIN_RECONNECT_MS": "100",
                             "SYNCHUB_FEED_POSITION_MS": "20", "SYNCHUB_FEED_IDLE_POSITION_SECS": "1",
                             **{f"SYNCHUB_{name.upper()}": str(value) for name, value in settings.items()}}
         self.process = None

@@ -139,11 +139,11 @@ class Restart(HubCase):
             a._take = lambda frame: frames.append(frame) or take(frame)
             a.create("ticket", {"subject": "Lift"})
             await self.until(a, lambda: a.store.copy("ticket"))
-            self.hub.end(signal.SIGTERM)
+            await asyncio.to_thread(self.hub.end, signal.SIGTERM)
             await self.until(a, lambda: a.closes)
             self.assertEqual(a.closes[0], 4001)
             self.assertEqual([f["reason"] for f in frames if f["type"] == "goaway"], ["shutting_down"])
-            self.hub.start()
+            await asyncio.to_thread(self.hub.start)
             await self.assert_equal_to_the_hub(a)
 
 

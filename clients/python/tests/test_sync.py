@@ -464,10 +464,10 @@ class Killed(HubCase):
                     ids += [client.create("ticket", {"subject": f"{round}", "impact": 0}) for _ in range(150)]
                 await self.until(a, lambda: a.on_the_way)
                 await asyncio.sleep(0.02 * round)
-                self.hub.end(signal.SIGKILL)
+                await asyncio.to_thread(self.hub.end, signal.SIGKILL)
                 for mobile_id in ids[::50]:
                     a.edit("ticket", mobile_id, {"impact": round + 1})
-                self.hub.start()
+                await asyncio.to_thread(self.hub.start)
                 await self.until(a, lambda: a.live)
             await self.assert_equal_to_the_hub(a, b)
             self.assertEqual(set(a.store.copy("ticket")), set(ids))
