@@ -521,7 +521,7 @@ class Client:
         self.max_inflated = 4 * 2**20
         self.reconnect_after = 0.0
         self.acked = None
-        self.acked_at = self.said_at = self.heard_at = time.monotonic()
+        self.acked_at = self.said_at = self.heard_at = self.pinged_at = time.monotonic()
         self.wake = asyncio.Event()
 
     # ---- For the app
@@ -853,13 +853,16 @@ class Client:
         if self.live and cursor != self.acked and now - self.acked_at > 1.0:
             self.acked, self.acked_at = cursor, now
             await self._send({"type": "ack", "cursor": cursor})
-        if now - self.said_at > self.heartbeat / 2:
+        # The library answers the hub's pings without a word; only a pong of our own tells that it lives.
+        quiet_since = min(self.said_at, max(self.heard_at, self.pinged_at))
+        if now - quiet_since > self.heartbeat / 2:
+            self.pinged_at = now
             self.last_id += 1
             await self._send({"type": "ping", "id": self.last_id, "client_time": now_text()})
         if now >= self.renew_at:
             self.renew_at = math.inf
             await self._renew()
-        return max(0.01, min(1.0, self.renew_at - now, self.go_on_at - now if self.go_on_at > now else 1.0))
+        return max(0.01, min(1.0, self.heartbeat / 4, self.renew_at - now, self.go_on_at - now if self.go_on_at > now else 1.0))
 
     async def _send_batches(self):
         limits = self.limits

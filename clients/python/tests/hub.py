@@ -52,7 +52,7 @@ class Hub:
         self.url = f"ws://127.0.0.1:{self.port}/ws"
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith("SYNCHUB_") or name == "SYNCHUB_TEST_RUN"}
-        self.environment = {**kept, "SYNCHUB_AUTH_HS256_SECRET": SECRET, "SYNCHUB_LOG_LEVEL": "error",
+        self.environment = {**kept, "SYNCHUB_AUTH_HS256_SECRET": SECRET, "SYNCHUB_LOG_LEVEL": "off",
                             "SYNCHUB_DRAIN_SECS": "0", "SYNCHUB_DRAIN_RECONNECT_MS": "100",
                             "SYNCHUB_FEED_POSITION_MS": "20", "SYNCHUB_FEED_IDLE_POSITION_SECS": "1",
                             **{f"SYNCHUB_{name.upper()}": str(value) for name, value in settings.items()}}
@@ -96,6 +96,9 @@ class HubCase(unittest.IsolatedAsyncioTestCase):
 
     def setUp(self):
         self.tenant = "t-" + uuid.uuid4().hex[:12]
+
+    async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)  # says nothing of a busy machine
 
     def token(self, user="ann", **claims):
         return token(user, claims.pop("tenant", self.tenant), **claims)

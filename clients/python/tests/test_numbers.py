@@ -68,10 +68,16 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
     """Against a hub of a few lines: each connection runs `script(socket, hello)`."""
 
     async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)
         self.hellos = []
         self.scripts = []
         server = await serve(self.connected, "127.0.0.1", 0, subprotocols=["synchub.v1.json"])
-        self.addCleanup(server.close)
+
+        async def close():
+            server.close()
+            await server.wait_closed()
+
+        self.addAsyncCleanup(close)
         self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
 
     async def connected(self, socket):
@@ -160,8 +166,11 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
                 async with asyncio.timeout(0.2):
                     await self.sync(socket)
             refused = {"type": "error", "message": "m", "temporary": True}
-            await self.say(socket, {**refused, "id": batches[0]["id"], "code": "unavailable", "retry_after_ms": 50},
-                           {**refused, "id": batches[1]["id"], "code": "out_of_order"},
+            await self.say(socket, {**refused, "id": batches[0]["id"], "code": "unavailable", "retry_after_ms": 50})
+            with self.assertRaises(TimeoutError):  # nothing goes while others are unanswered
+                async with asyncio.timeout(0.3):
+                    await self.sync(socket)
+            await self.say(socket, {**refused, "id": batches[1]["id"], "code": "out_of_order"},
                            {**refused, "id": batches[2]["id"], "code": "out_of_order"})
             for number in range(4):
                 sync = await self.sync(socket)
@@ -217,6 +226,23 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
             go.set()
             await self.until(a, lambda: a.store.get("seq") == 5)
             self.assertEqual(a.store.view("ticket"), {})
+
+    async def test_a_hub_without_a_sign_of_life_is_left(self):
+        async def silent(socket):
+            await self.say(socket, {**WELCOME, "heartbeat_secs": 1}, CAUGHT_UP)
+
+        async def alive(socket):
+            await silent(socket)
+            while True:
+                frame = decode(await socket.recv(), "json")
+                if frame["type"] == "ping":
+                    await self.say(socket, {"type": "pong", "id": frame["id"], "server_time": WELCOME["server_time"]})
+
+        self.scripts = [silent, alive]
+        async with self.client() as a:
+            await self.until(a, lambda: len(self.hellos) == 2 and a.live)
+            await asyncio.sleep(3)
+            self.assertEqual((len(self.hellos), a.live, a.closes), (2, True, [None]))
 
     async def test_requests_on_a_connection_that_ends_are_told_so(self):
         async def script(socket):

@@ -105,13 +105,15 @@ class Repeats(HubCase):
     async def test_an_answer_that_was_lost_is_asked_for_again(self):
         async with self.client("a") as a, self.client("b", user="bob") as b:
             await self.until(a, lambda: a.live)
-            ids = {a.create("ticket", {"subject": f"number {number}"}) for number in range(250)}
+            ids = set()
             for _ in range(3):
-                await self.until(a, lambda: a.on_the_way)
+                ids |= {a.create("ticket", {"subject": f"number {number}"}) for number in range(100)}
+                while not a.on_the_way:
+                    await asyncio.sleep(0)
                 a.socket.transport.abort()
                 await self.until(a, lambda: not a.socket)
                 await self.until(a, lambda: a.live)
-            await self.until(b, lambda: len(b.store.copy("ticket")) >= 250)
+            await self.until(b, lambda: len(b.store.copy("ticket")) >= 300)
             await self.assert_equal_to_the_hub(a, b)
             self.assertEqual(set(b.store.copy("ticket")), ids)
             self.assertEqual({version for version, _ in b.store.copy("ticket").values()}, {1})
@@ -462,8 +464,7 @@ class Killed(HubCase):
             for round in range(3):
                 for client in (a, b):
                     ids += [client.create("ticket", {"subject": f"{round}", "impact": 0}) for _ in range(150)]
-                await self.until(a, lambda: a.on_the_way)
-                await asyncio.sleep(0.02 * round)
+                await asyncio.sleep(0.03 * round)
                 await asyncio.to_thread(self.hub.end, signal.SIGKILL)
                 for mobile_id in ids[::50]:
                     a.edit("ticket", mobile_id, {"impact": round + 1})
