@@ -5,6 +5,7 @@
 //! of a frame whose faults must not sink the frame; [`close`] and [`error`] name every way in which
 //! a request or a socket ends. This crate does no I/O and knows neither sockets nor stores.
 
+mod budget;
 pub mod client;
 pub mod close;
 pub mod codec;
@@ -19,7 +20,7 @@ mod wire;
 pub use client::ClientFrame;
 pub use close::CloseReason;
 pub use codec::{DecodeError, Encoding};
-pub use entry::{Entry, EntryFault, Operation, RawEntry};
+pub use entry::{Entry, EntryFault, FaultKind, Operation, RawEntry};
 pub use error::ErrorCode;
 pub use server::ServerFrame;
 pub use time::Timestamp;

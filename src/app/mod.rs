@@ -27,7 +27,7 @@ use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
 use crate::registry::{Command, Devices, Mailbox};
-use crate::session::{CursorKey, Deps};
+use crate::session::{CursorKey, Deps, ReadPool};
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
@@ -94,6 +94,7 @@ impl Node {
             acks: Acks::default(),
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
+            reading: ReadPool::default(),
             sessions: AtomicU64::new(1),
             store,
             engine,

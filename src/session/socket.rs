@@ -19,8 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::counting::{Counting, wire_size};
+use super::counting::Counting;
 use super::event::Event;
+use super::read_pool::ReadPool;
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
 const READ_BUFFER: usize = 4096;
@@ -32,8 +33,6 @@ pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
     max_frame_bytes: usize,
-    /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
-    taken: u64,
     unflushed: bool,
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
@@ -49,9 +48,10 @@ impl Socket {
         read_ahead: &[u8],
         encoding: Encoding,
         max_frame_bytes: usize,
+        pool: &ReadPool,
     ) -> Self {
         let read = read_ahead.len() as u64;
-        let counting = Counting { io, read, stranger: true };
+        let counting = Counting::new(io, read, pool);
         let config = config(2 * max_frame_bytes);
         let stream =
             WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
@@ -59,7 +59,6 @@ impl Socket {
             stream: Some(stream.await),
             encoding,
             max_frame_bytes,
-            taken: 0,
             unflushed: false,
             swollen: false,
             sent_since_ready: 0,
@@ -199,6 +198,9 @@ impl Socket {
             Some(Err(Error::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
                 return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge));
             }
+            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::StorageFull => {
+                return Poll::Ready(Event::Ended(CloseReason::Overloaded));
+            }
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
             // The end of the connection without a close frame comes as a protocol error too.
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
@@ -211,7 +213,8 @@ impl Socket {
         };
         // A ping is answered by tungstenite, but only a flush sends the answer.
         self.unflushed |= message.is_ping();
-        self.taken += wire_size(message.len());
+        let is_data = message.is_binary() || message.is_text();
+        self.stream().get_mut().get_mut().take(message.len(), is_data);
         self.swollen |= message.len() > READ_BUFFER;
         Poll::Ready(self.classify(message))
     }
@@ -229,14 +232,16 @@ impl Socket {
 
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.
     async fn give_back_buffers(&mut self) {
-        let counters_equal = self.stream.as_ref().is_some_and(|stream| stream.get_ref().read == self.taken);
+        let counters_equal = self.stream.as_ref().is_some_and(|stream| {
+            let io = stream.get_ref();
+            io.read == io.taken
+        });
         if self.unflushed || !counters_equal {
             return;
         }
         let Some(stream) = self.stream.take() else { return };
         let mut io = stream.into_inner();
-        io.read = 0;
-        self.taken = 0;
+        io.reset();
         self.swollen = false;
         let config = config(2 * self.max_frame_bytes);
         self.stream = Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await);
@@ -266,7 +271,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (io, _) = listener.accept().await.unwrap();
-        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT).await;
+        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::default()).await;
         socket.admit();
         (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
     }
@@ -369,6 +374,6 @@ mod tests {
             assert!(!socket.swollen, "after {size} bytes to the peer");
         }
         let io = socket.stream.as_ref().unwrap().get_ref();
-        assert_eq!(io.read, socket.taken);
+        assert_eq!(io.read, io.taken);
     }
 }

@@ -1,15 +1,21 @@
 //! One record change that a device sends, and how a bad one is kept apart from its batch.
 
-use std::collections::BTreeMap;
+mod list;
+mod salvage;
+
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use list::MAX_ENTRIES;
+pub(crate) use list::list;
+
+use crate::budget::{Bound, Over};
 use crate::loose::{Loose, Notes};
 use crate::wire;
 use crate::{Data, MAX_SAFE_INTEGER, Priority, Timestamp};
@@ -81,9 +87,22 @@ impl Entry {
     }
 }
 
+/// What kind of fault an entry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum FaultKind {
+    /// It breaks the data model, or a field is missing or of the wrong type.
+    Invalid,
+    /// It would take too much memory for its size; it was not kept.
+    TooLarge,
+    /// The batch up to here would; neither this entry nor any after it was kept.
+    BatchTooLarge,
+}
+
 /// Why an entry cannot be taken, with what could be read of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EntryFault {
+    /// What kind of fault it is.
+    pub kind: FaultKind,
     /// What is wrong, as a sentence for the client's author.
     pub message: String,
     /// The field that is wrong, where one can be named.
@@ -104,6 +123,8 @@ pub struct RawEntry {
     /// How many bytes it took: as sent in JSON, in the shortest form in MessagePack; 0 where it did
     /// not come from a wire.
     pub size: usize,
+    /// How many bytes it takes in memory, about; 0 where it did not come from a wire.
+    pub heap: usize,
 }
 
 impl PartialEq for RawEntry {
@@ -115,7 +136,7 @@ impl PartialEq for RawEntry {
 
 impl From<Entry> for RawEntry {
     fn from(entry: Entry) -> Self {
-        Self { entry: Ok(entry), size: 0 }
+        Self { entry: Ok(entry), size: 0, heap: 0 }
     }
 }
 
@@ -130,83 +151,37 @@ impl Serialize for RawEntry {
 
 impl<'de> Deserialize<'de> for RawEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let notes = Notes::default();
+        Bounded(Bound::ENTRY).deserialize(deserializer).map(|(entry, _)| entry)
+    }
+}
+
+/// Reads an entry within a bound, and its size in the shortest form.
+struct Bounded(Bound);
+
+impl<'de> DeserializeSeed<'de> for Bounded {
+    type Value = (RawEntry, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let notes = Notes::bounded(self.0);
         if !deserializer.is_human_readable() {
             let fields = deserializer.deserialize_any(EntryVisitor(&notes))?;
             let size = notes.size();
-            return Ok(fields.finish(notes, size));
+            return Ok((fields.finish(notes, size), size));
         }
         // JSON finds some faults only while it unescapes a string or scales a number, too late to
         // read on: each entry is cut out first, then read alone.
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         if let Ok(fields) = serde_json::Deserializer::from_str(raw).deserialize_any(EntryVisitor(&notes)) {
-            return Ok(fields.finish(notes, raw.len()));
+            let size = notes.size();
+            return Ok((fields.finish(notes, raw.len()), size));
         }
-        let notes = Notes::default();
-        let fields = match salvage(raw, SALVAGED_LEVELS, &notes) {
+        let notes = Notes::bounded(self.0);
+        let fields = match salvage::salvage(raw, &notes) {
             Value::Object(map) => Fields::from(map),
             _ => Fields::default(),
         };
-        Ok(fields.finish(notes, raw.len()))
-    }
-}
-
-/// The entry's own fields and those of its `data`.
-const SALVAGED_LEVELS: usize = 2;
-
-/// Reads what can be read of JSON text that cannot be decoded as a whole.
-fn salvage(raw: &str, levels: usize, notes: &Notes) -> Value {
-    let attempt = Notes::default();
-    let error = match serde_json::Deserializer::from_str(raw).deserialize_any(Loose(&attempt)) {
-        Ok(value) => {
-            if let Some(fault) = attempt.into_fault() {
-                notes.fault(|| fault.message());
-            }
-            return value;
-        }
-        Err(error) => error,
-    };
-    let parts = (levels > 0).then(|| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw));
-    let Some(Ok(parts)) = parts else {
-        return notes.fault(|| format!("cannot be decoded: {error}"));
-    };
-    let mut map = Data::new();
-    for (key, part) in parts {
-        let sound = notes.is_sound();
-        let value = salvage(part.get(), levels - 1, notes);
-        if sound && !notes.is_sound() {
-            notes.within(|| key.clone());
-        }
-        map.insert(key, value);
-    }
-    Value::Object(map)
-}
-
-/// The most entries of one frame that are kept; a batch limit lies at or below it.
-pub const MAX_ENTRIES: usize = 10_000;
-
-/// Reads a batch. What is kept is bounded, since an entry of one byte takes hundreds once decoded.
-pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RawEntry>, D::Error> {
-    deserializer.deserialize_seq(ListVisitor)
-}
-
-struct ListVisitor;
-
-impl<'de> Visitor<'de> for ListVisitor {
-    type Value = Vec<RawEntry>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of entries")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while entries.len() <= MAX_ENTRIES {
-            let Some(entry) = access.next_element()? else { return Ok(entries) };
-            entries.push(entry);
-        }
-        while access.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(entries)
+        let size = notes.size();
+        Ok((fields.finish(notes, raw.len()), size))
     }
 }
 
@@ -234,10 +209,7 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
-        match Loose(self.0).visit_map(access)? {
-            Value::Object(map) => Ok(Fields::from(map)),
-            _ => Ok(Fields::default()),
-        }
+        Loose(self.0).named_map(access, &["domain", "mobile_id"]).map(Fields::from)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
@@ -288,12 +260,26 @@ impl EntryVisitor<'_> {
 
 impl Fields {
     fn finish(mut self, notes: Notes, size: usize) -> RawEntry {
+        if let Some(over) = notes.over() {
+            return RawEntry { entry: Err(self.too_large(over)), size, heap: 0 };
+        }
+        let heap = notes.heap();
         let read = match notes.into_fault() {
             Some(fault) => Err((fault.field().map(str::to_owned), fault.message())),
             None => self.read().map_err(|(field, message)| (Some(field.to_owned()), message)),
         };
         let entry = read.map_err(|(field, message)| self.fault(field, message));
-        RawEntry { entry, size }
+        RawEntry { entry, size, heap }
+    }
+
+    /// The fault of an entry that was not kept.
+    fn too_large(mut self, over: Over) -> EntryFault {
+        self.data = None;
+        let (kind, what) = match over {
+            Over::Value => (FaultKind::TooLarge, "the entry holds too many small values; send fewer"),
+            Over::Frame => (FaultKind::BatchTooLarge, "the batch holds too many small values; split it"),
+        };
+        EntryFault { kind, ..self.fault(None, what.to_owned()) }
     }
 
     fn read(&mut self) -> Result<Entry, (&'static str, String)> {
@@ -370,6 +356,7 @@ impl Fields {
             partial.insert("data".to_owned(), data);
         }
         EntryFault {
+            kind: FaultKind::Invalid,
             message: wire::shorten(message),
             field: field.map(wire::shorten),
             domain,
