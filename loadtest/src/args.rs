@@ -20,6 +20,36 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: the verdict is yes; 1: it is no; 2: the replay could not be made.
     Replay(Box<Replay>),
+    /// Attacks a hub in every way that a peer has, and measures what that costs it and another device.
+    ///
+    /// Exit code 0: every attack was answered as it should be, memory stayed within its bound, and the
+    /// other device was served all the while; 1: not so; 2: it could not be tried. Linux only.
+    Hostile(Hostile),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Hostile {
+    /// The synchub binary to attack; it is started on a free port with a data folder of its own.
+    #[arg(long)]
+    pub(crate) spawn_hub: PathBuf,
+    /// How many rounds, each a quiet half and one under attack.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// How many seconds each half takes at least; the last attacks of a round are waited for.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// How many peers attack at once.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) attackers: usize,
+    /// By how many MiB the hub's resident memory may grow.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) memory_mib: u64,
+    /// First tries each attack by itself and tells what it costs in memory and processor time.
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -112,7 +142,9 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
-        let Command::Replay(replay) = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
+        let Command::Replay(replay) = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command else {
+            panic!("another command");
+        };
         assert_eq!((replay.speed, replay.kills), (Speed::Times(60.0), 0));
         assert!(Cli::try_parse_from(["x", "replay", "f", "--kills", "3"]).is_err());
     }

@@ -2,7 +2,8 @@
 //! agree.
 //!
 //! `synchub-loadtest replay FILE` plays a trace and ends with a verdict: exit code 0 when it is yes,
-//! 1 when it is no, 2 when the replay could not be made.
+//! 1 when it is no, 2 when the replay could not be made. `synchub-loadtest hostile` attacks a hub and
+//! measures what that costs it and another device.
 
 mod args;
 mod board;
@@ -10,6 +11,7 @@ mod chance;
 mod conduct;
 mod devices;
 mod fingerprint;
+mod hostile;
 mod hub;
 mod judge;
 mod kills;
@@ -29,25 +31,40 @@ mod trace;
 mod verdict;
 mod witness;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
+use serde::Serialize;
 
 use crate::args::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Replay(args) = Cli::parse().command;
-    match replay::replay(&args).await {
-        Ok(report) => {
-            let text = if args.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
-            // The exit code tells the verdict even when standard output is closed.
+    match Cli::parse().command {
+        Command::Replay(args) => {
+            let ended = replay::replay(&args).await;
+            end("replay", args.json, ended.map(|report| (report.verdict.yes, report)))
+        }
+        Command::Hostile(args) => {
+            let ended = hostile::hostile(&args).await;
+            end("attack", args.json, ended.map(|report| (report.holds(), report)))
+        }
+    }
+}
+
+/// Prints the report. The exit code tells the verdict even when standard output is closed.
+fn end<R: Serialize + Display>(what: &str, json: bool, ended: Result<(bool, R)>) -> ExitCode {
+    match ended {
+        Ok((yes, report)) => {
+            let text = if json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
             drop(writeln!(std::io::stdout(), "{}", text.unwrap_or_else(|error| error.to_string())));
-            ExitCode::from(u8::from(!report.verdict.yes))
+            ExitCode::from(u8::from(!yes))
         }
         Err(error) => {
-            progress::say(false, &format!("the replay could not be made: {error:#}"));
+            progress::say(false, &format!("the {what} could not be made: {error:#}"));
             ExitCode::from(2)
         }
     }
