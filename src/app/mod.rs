@@ -117,8 +117,8 @@ impl Node {
             tasks: tasks.clone(),
             readiness: http::Readiness::default(),
         });
-        let most = deps.settings.limits.max_connections;
-        tasks.spawn(http::serve(listener, router, most, tasks.clone()));
+        let limits = deps.settings.limits.clone();
+        tasks.spawn(http::serve(listener, router, limits, tasks.clone()));
         Ok(Self { deps, tasks, address })
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -127,26 +127,22 @@ impl Socket {
                 return;
             }
         }
-        let (mut said, mut heard) = (false, false);
-        std::future::poll_fn(|context| {
-            if !said && let Poll::Ready(flushed) = self.stream().poll_flush(context) {
-                said = true;
-                let ended = self.io().poll_shutdown(context);
-                heard |= flushed.is_err() || matches!(ended, Poll::Ready(Err(_)));
+        let mut heard = false;
+        let flushed = std::future::poll_fn(|context| {
+            let flushed = self.stream().poll_flush(context);
+            if flushed.is_pending() && !heard {
+                let io = Pin::new(&mut self.stream().get_mut().get_mut().io);
+                heard = poll_drain(io, context).is_ready();
             }
-            let mut dropped = [0; 1024];
-            while !heard {
-                let mut buffer = ReadBuf::new(&mut dropped);
-                let read = ready!(self.io().poll_read(context, &mut buffer));
-                heard = read.is_err() || buffer.filled().is_empty();
-            }
-            if said { Poll::Ready(()) } else { Poll::Pending }
+            flushed
         })
         .await;
-    }
-
-    fn io(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.stream().get_mut().get_mut().io)
+        // A peer that takes its time here must not keep what it sent in memory.
+        let Some(stream) = self.stream.take() else { return };
+        let mut io = stream.into_inner().io;
+        if flushed.is_ok() && io.shutdown().await.is_ok() && !heard {
+            std::future::poll_fn(|context| poll_drain(Pin::new(&mut io), context)).await;
+        }
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -245,6 +241,18 @@ impl Socket {
         self.swollen = false;
         let config = config(2 * self.max_frame_bytes);
         self.stream = Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await);
+    }
+}
+
+/// Reads and drops until the peer has ended.
+fn poll_drain(mut io: Pin<&mut TcpStream>, context: &mut Context<'_>) -> Poll<()> {
+    let mut dropped = [0; 1024];
+    loop {
+        let mut buffer = ReadBuf::new(&mut dropped);
+        let read = ready!(io.as_mut().poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(());
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::frames;
+use super::frames::{self, batches};
 use super::wire::{BINARY, FINAL, Heard, Wire, head, message};
 use crate::chance::Chance;
 use crate::survey::Actor;
@@ -157,34 +157,17 @@ pub(super) const QUICK: &[Attack] = &[
         frames::packed(&json!({"type": "subscribe", "id": 5, "subscriptions": [{"domain": "nothing"}]}))
     }),
     known("1001 entries", "too_many_entries", |means| {
-        let entries: Vec<_> = (0..1001).map(|_| frames::ticket(&means.chance)).collect();
-        frames::sync(&means.chance, &entries)
+        batches::of(&means.chance, &batches::tickets(&means.chance, 1001))
     }),
     known("one entry among a thousand that breaks every check", "created+validation_failed", |means| {
-        let mut entries: Vec<_> = (0..1000).map(|_| frames::ticket(&means.chance)).collect();
-        entries[500] = frames::broken_entry();
-        frames::sync(&means.chance, &entries)
+        batches::one_broken(&means.chance)
     }),
-    known("a thousand broken entries", "validation_failed", |means| {
-        frames::sync(&means.chance, &vec![frames::broken_entry(); 1000])
-    }),
-    known("a thousand entries that are none", "validation_failed", |means| {
-        frames::sync(&means.chance, &vec![Value::Null; 1000])
-    }),
-    known("a large entry", "too_large", |means| {
-        let entry = frames::entry(&means.chance, &json!({"subject": "x".repeat(900_000)}));
-        frames::sync(&means.chance, &[entry])
-    }),
-    known("an entry of small maps", "too_large", |means| {
-        frames::sync(&means.chance, &[frames::entry(&means.chance, &frames::small_maps())])
-    }),
-    known("a batch of small maps", "too_large", |means| {
-        frames::sync(&means.chance, &frames::many_small_maps(&means.chance))
-    }),
-    known("a filter of small maps", "bad_request", |_| {
-        let subscription = json!({"domain": "ticket", "filter": frames::small_maps()});
-        frames::packed(&json!({"type": "subscribe", "id": 5, "subscriptions": [subscription]}))
-    }),
+    known("a thousand broken entries", "validation_failed", |means| batches::all_broken(&means.chance)),
+    known("a thousand entries that are none", "validation_failed", |means| batches::nulls(&means.chance)),
+    known("a large entry", "too_large", |means| batches::large(&means.chance)),
+    known("an entry of small maps", "too_large", |means| batches::small_maps(&means.chance)),
+    known("a batch of small maps", "too_large", |means| batches::many_small_maps(&means.chance)),
+    known("a filter of small maps", "bad_request", |_| frames::filter()),
     known("a type that is a list", "4503", |_| {
         message(MessagePack, &[&b"\x81\xa4type\xdd\x00\x0f\x00\x00"[..], &[0xc0; 0xf_0000]].concat())
     }),
@@ -290,4 +273,17 @@ async fn verdict(wire: &mut Wire) -> Result<String> {
             _ => {}
         }
     }
+}
+
+/// Good work in large batches, so that what a busy hub keeps is there before anything is measured.
+pub(super) async fn work(means: &Means, count: usize) -> Result<()> {
+    let mut wire = means.known(0).await?;
+    for _ in 0..count {
+        wire.send(&batches::of(&means.chance, &batches::tickets(&means.chance, 1000))).await;
+        let said = verdict(&mut wire).await?;
+        if said != "created" {
+            bail!("a good batch was answered {said}");
+        }
+    }
+    Ok(())
 }

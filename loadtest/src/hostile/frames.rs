@@ -86,30 +86,91 @@ pub(super) fn sync(chance: &Chance, entries: &[Value]) -> Vec<u8> {
 
 /// A new ticket.
 pub(super) fn ticket(chance: &Chance) -> Value {
-    entry(chance, &json!({"subject": "nothing", "status": "NEW"}))
-}
-
-/// A new ticket with any data.
-pub(super) fn entry(chance: &Chance, data: &Value) -> Value {
+    let data = json!({"subject": "nothing", "status": "NEW"});
     json!({"domain": "ticket", "mobile_id": chance.uuid(), "version": 0, "data": data})
 }
 
+/// Batches as bytes: the attackers share the machine with what they attack.
+pub(super) mod batches {
+    use super::{BROKEN, MIB, announce, named};
+    use crate::chance::Chance;
+    use crate::hostile::wire::message;
+    use synchub_protocol::Encoding;
+
+    /// A batch of entries that are encoded already.
+    pub(in crate::hostile) fn of(chance: &Chance, entries: &[Vec<u8>]) -> Vec<u8> {
+        let mut frame = b"\x84\xa4type\xa4sync\xa2id\x05\xa8batch_id\xd9\x24".to_vec();
+        frame.extend(chance.uuid().to_string().bytes());
+        frame.extend(b"\xa7entries");
+        frame.extend(announce(entries.len()));
+        entries.iter().for_each(|entry| frame.extend(entry));
+        message(Encoding::MessagePack, &frame)
+    }
+
+    /// That many new tickets.
+    pub(in crate::hostile) fn tickets(chance: &Chance, count: usize) -> Vec<Vec<u8>> {
+        (0..count).map(|_| named(chance, b"\x82\xa7subject\xa7nothing\xa6status\xa3NEW")).collect()
+    }
+
+    /// A thousand, with one among them in which everything is wrong.
+    pub(in crate::hostile) fn one_broken(chance: &Chance) -> Vec<u8> {
+        let mut entries = tickets(chance, 1000);
+        entries[500] = BROKEN.to_vec();
+        of(chance, &entries)
+    }
+
+    /// A thousand in which everything is wrong.
+    pub(in crate::hostile) fn all_broken(chance: &Chance) -> Vec<u8> {
+        of(chance, &vec![BROKEN.to_vec(); 1000])
+    }
+
+    /// A thousand that are no entries.
+    pub(in crate::hostile) fn nulls(chance: &Chance) -> Vec<u8> {
+        of(chance, &vec![vec![0xc0]; 1000])
+    }
+
+    /// An entry with a long text.
+    pub(in crate::hostile) fn large(chance: &Chance) -> Vec<u8> {
+        let text = [&b"\x81\xa7subject\xdb\x00\x0d\x00\x00"[..], &[b'x'; 0xd_0000]].concat();
+        of(chance, &[named(chance, &text)])
+    }
+
+    /// An entry with a mebibyte of maps of one field each.
+    pub(in crate::hostile) fn small_maps(chance: &Chance) -> Vec<u8> {
+        of(chance, &[named(chance, &super::small_maps(MIB / 4 - 200))])
+    }
+
+    /// Entries of small maps, each below its own bound.
+    pub(in crate::hostile) fn many_small_maps(chance: &Chance) -> Vec<u8> {
+        let data = super::small_maps(90);
+        of(chance, &(0..900).map(|_| named(chance, &data)).collect::<Vec<_>>())
+    }
+}
+
 /// An entry in which everything is wrong.
-pub(super) fn broken_entry() -> Value {
-    json!({
-        "domain": "ticket", "mobile_id": "no id", "version": -1, "operation": "explode", "delta": "yes",
-        "client_timestamp": "yesterday", "priority": 7, "corrects": 1.5,
-        "data": {"subject": 5, "status": "ON FIRE", "impact": 1e300, "zero": "\u{0}"},
-    })
+const BROKEN: &[u8] = b"\x89\xa6domain\xa6ticket\xa9mobile_id\xa5no id\xa7version\xff\xa9operation\xa7explode\
+\xa5delta\xa3yes\xb0client_timestamp\xa9yesterday\xa8priority\x07\xa8corrects\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00\
+\xa4data\x83\xa7subject\x05\xa6status\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00\xa4zero\xa1\x00";
+
+/// The head of a list.
+fn announce(count: usize) -> Vec<u8> {
+    [&[0xdd][..], &u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes()].concat()
 }
 
-/// A list of maps with one field each, a mebibyte on the wire.
-pub(super) fn small_maps() -> Value {
-    json!({"subject": "x", "list": vec![json!({"a": 1}); MIB / 4 - 200]})
+/// A new ticket with data that is encoded already.
+fn named(chance: &Chance, data: &[u8]) -> Vec<u8> {
+    let id = chance.uuid().to_string();
+    let head = b"\x84\xa6domain\xa6ticket\xa7version\x00\xa9mobile_id\xd9\x24";
+    [&head[..], id.as_bytes(), b"\xa4data", data].concat()
 }
 
-/// Entries of small maps, each below its own bound.
-pub(super) fn many_small_maps(chance: &Chance) -> Vec<Value> {
-    let data = json!({"subject": "x", "list": vec![json!({"a": 1}); 90]});
-    (0..900).map(|_| entry(chance, &data)).collect()
+/// A field that holds a list of maps with one field each.
+fn small_maps(count: usize) -> Vec<u8> {
+    [&b"\x81\xa4list"[..], &announce(count), &b"\x81\xa1a\x01".repeat(count)].concat()
+}
+
+/// A subscription with such a filter.
+pub(super) fn filter() -> Vec<u8> {
+    let head = b"\x83\xa4type\xa9subscribe\xa2id\x05\xadsubscriptions\x91\x82\xa6domain\xa6ticket\xa6filter";
+    message(Encoding::MessagePack, &[&head[..], &small_maps(MIB / 4 - 200)].concat())
 }

@@ -12,12 +12,14 @@ mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use self::attacks::{Attack, Means, QUICK, SLOW};
 use self::process::Process;
@@ -33,13 +35,15 @@ use crate::token::Signer;
 pub(crate) use self::report::Report;
 
 /// How long the hub waits for a hello here, in seconds: a round shall not wait for ten.
-const HELLO_SECS: u64 = 3;
+const HELLO_SECS: u64 = 5;
 /// How much of what went wrong is told of each attack.
 const WRONG_MOST: usize = 3;
 /// How often an attack is tried by itself, by each attacker.
 const EACH_TIMES: usize = 10;
 /// How long the other device works before anything is measured.
-const WARM_UP: Duration = Duration::from_secs(3);
+const WARM_UP: Duration = Duration::from_secs(2);
+/// How many batches of a thousand good entries come before anything is measured.
+const WARM_UP_BATCHES: usize = 20;
 
 /// What each attack came to so far.
 #[derive(Debug, Default)]
@@ -87,7 +91,7 @@ impl Tallies {
 struct Siege {
     process: Process,
     means: Vec<Means>,
-    tallies: Tallies,
+    tallies: Arc<Tallies>,
     half: Duration,
 }
 
@@ -105,11 +109,13 @@ pub(crate) async fn hostile(args: &Hostile) -> Result<Report> {
     let siege = Siege {
         process: Process(hub.process_id().context("the hub does not run")?),
         means: (0..args.attackers.max(1)).map(means).collect(),
-        tallies: Tallies::default(),
+        tallies: Arc::default(),
         half: Duration::from_secs(args.seconds),
     };
     let mut witness = Witness::connect(hub.address(), &signer, Arc::clone(&chance)).await?;
-    witness.work(Instant::now() + WARM_UP, &Durations::default()).await?;
+    let warm = Instant::now() + WARM_UP;
+    witness.work(|| Instant::now() < warm, &Durations::default()).await?;
+    attacks::work(&siege.means[0], WARM_UP_BATCHES).await?;
     let before_kib = siege.process.resident_kib()?;
 
     let (rounds, complaint) = siege.run(args, &mut witness).await?;
@@ -168,16 +174,19 @@ impl Siege {
     /// A quiet half and one under attack. The inner error is the witness's.
     async fn round(&self, witness: &mut Witness) -> Result<Result<Round>> {
         let (quiet, attacked) = (Durations::default(), Durations::default());
-        if let Err(complaint) = witness.work(Instant::now() + self.half, &quiet).await {
+        let until = Instant::now() + self.half;
+        if let Err(complaint) = witness.work(|| Instant::now() < until, &quiet).await {
             return Ok(Err(complaint));
         }
         self.process.forget_peak()?;
         let (before_kib, count) = (self.process.resident_kib()?, self.tallies.count());
         let until = Instant::now() + self.half;
-        let quick = join_all(self.means.iter().map(|means| self.quick(means, until)));
-        let slow = join_all(SLOW.iter().map(|attack| self.tallies.attack(attack, &self.means[0])));
-        let attacks = async { tokio::join!(quick, slow) };
-        let (worked, _) = tokio::join!(witness.work(until, &attacked), attacks);
+        let (attackers, over) = (self.attackers(until), AtomicBool::new(false));
+        let attack = async {
+            attackers.wait().await;
+            over.store(true, Ordering::Relaxed);
+        };
+        let (worked, ()) = tokio::join!(witness.work(|| !over.load(Ordering::Relaxed), &attacked), attack);
         if let Err(complaint) = worked {
             return Ok(Err(complaint));
         }
@@ -187,14 +196,29 @@ impl Siege {
         Ok(Ok(Round { quiet, attacked, ratio, attacks, before_kib, peak_kib }))
     }
 
-    /// All attacks in turn until `until`, each once at least; every attacker begins with another.
-    async fn quick(&self, means: &Means, until: Instant) {
-        for turn in 0.. {
-            let place = turn + means.number * QUICK.len() / self.means.len();
-            self.tallies.attack(&QUICK[place % QUICK.len()], means).await;
-            if turn + 1 >= QUICK.len() && Instant::now() >= until {
-                return;
-            }
+    /// Attackers on tasks of their own, until `until` at least.
+    fn attackers(&self, until: Instant) -> TaskTracker {
+        let tracker = TaskTracker::new();
+        for means in &self.means {
+            let (means, tallies, count) = (means.clone(), Arc::clone(&self.tallies), self.means.len());
+            tracker.spawn(async move { quick(&means, &tallies, (count, until)).await });
+        }
+        for attack in SLOW {
+            let (means, tallies) = (self.means[0].clone(), Arc::clone(&self.tallies));
+            tracker.spawn(async move { tallies.attack(attack, &means).await });
+        }
+        tracker.close();
+        tracker
+    }
+}
+
+/// All attacks in turn until `until`, each once at least; every attacker begins with another.
+async fn quick(means: &Means, tallies: &Tallies, (attackers, until): (usize, Instant)) {
+    for turn in 0.. {
+        let place = turn + means.number * QUICK.len() / attackers;
+        tallies.attack(&QUICK[place % QUICK.len()], means).await;
+        if turn + 1 >= QUICK.len() && Instant::now() >= until {
+            return;
         }
     }
 }

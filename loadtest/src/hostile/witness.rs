@@ -46,8 +46,8 @@ impl Witness {
         Ok(witness)
     }
 
-    /// Sends entries until `until`, each when the one before was answered; at least one.
-    pub(super) async fn work(&mut self, until: Instant, durations: &Durations) -> Result<()> {
+    /// Sends entries while it is to go on, each when the one before was answered; at least one.
+    pub(super) async fn work(&mut self, go_on: impl Fn() -> bool, durations: &Durations) -> Result<()> {
         loop {
             let entry = frames::ticket(&self.chance);
             let id = entry["mobile_id"].as_str().context("a ticket has an id")?.to_owned();
@@ -65,7 +65,7 @@ impl Witness {
             if answer["results"][0]["status"] != "created" {
                 bail!("the witness was answered {answer}");
             }
-            if Instant::now() >= until {
+            if !go_on() {
                 return Ok(());
             }
         }
