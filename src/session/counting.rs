@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::read_pool::{ReadPool, Share};
+use super::read_pool::{ReadPool, Room, Share};
 
 /// What may be read from a peer before its hello is complete: a token, 64 domains and their filters fit.
 const BEFORE_HELLO_BYTES: u64 = 64 * 1024;
@@ -84,8 +84,10 @@ impl AsyncRead for Counting {
         if self.stranger && self.read > BEFORE_HELLO_BYTES {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        if self.share.as_ref().is_some_and(|share| share.is_evicted(context)) {
-            return Poll::Ready(Err(io::ErrorKind::StorageFull.into()));
+        match self.share.as_ref().map_or(Room::Free, |share| share.room(context)) {
+            Room::Free => {}
+            Room::Full => return Poll::Pending,
+            Room::Gone => return Poll::Ready(Err(io::ErrorKind::StorageFull.into())),
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
