@@ -54,11 +54,11 @@ struct State {
 }
 
 impl State {
-    fn has_room(&self, submission: &Submission) -> bool {
-        let kept = if submission.heap <= SMALL_BYTES { 0 } else { KEPT_FOR_SMALL };
+    fn has_room(&self, entries: usize, heap: usize) -> bool {
+        let kept = if heap <= SMALL_BYTES { 0 } else { KEPT_FOR_SMALL };
         // A single batch passes whatever it takes: its frame was bounded.
-        let fits = self.bytes == 0 || self.bytes + submission.heap <= WAITING_BYTES - kept;
-        fits && self.entries + submission.entries.len() <= WAITING_ENTRIES
+        let fits = self.bytes == 0 || self.bytes + heap <= WAITING_BYTES - kept;
+        fits && self.entries + entries <= WAITING_ENTRIES
     }
 }
 
@@ -74,7 +74,7 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed || !state.has_room(&submission) {
+        if state.closed || !state.has_room(submission.entries.len(), submission.heap) {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
@@ -250,4 +250,20 @@ fn write_twice_on_purpose(mut plan: Plan) -> Plan {
 fn writes_twice() -> bool {
     fail::fail_point!("engine::write_twice", |_| true);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv5_what_waits_is_bounded_in_bytes_and_large_batches_leave_room_for_small_ones() {
+        let state = |bytes| State { bytes, ..State::default() };
+        let large_most = WAITING_BYTES - KEPT_FOR_SMALL;
+        assert!(state(0).has_room(1, 10 * WAITING_BYTES), "a batch that is alone passes");
+        assert!(state(1).has_room(1, large_most - 1) && !state(2).has_room(1, large_most - 1));
+        assert!(state(WAITING_BYTES - SMALL_BYTES).has_room(1, SMALL_BYTES));
+        assert!(!state(WAITING_BYTES - SMALL_BYTES + 1).has_room(1, SMALL_BYTES));
+        assert!(!state(0).has_room(WAITING_ENTRIES + 1, 0));
+    }
 }

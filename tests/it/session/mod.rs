@@ -14,6 +14,7 @@ mod c8_slow;
 mod carrier;
 mod drain;
 mod heartbeats;
+mod hostile;
 mod http;
 mod sizes;
 mod stress;
