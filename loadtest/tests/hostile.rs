@@ -2,7 +2,6 @@
 //! device that behaves. The hub is a process of its own, so that its memory is its alone.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 use std::process::Command;

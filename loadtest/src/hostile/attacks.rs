@@ -169,7 +169,7 @@ pub(super) const QUICK: &[Attack] = &[
     known("a batch of small maps", "too_large", |means| batches::many_small_maps(&means.chance)),
     known("a filter of small maps", "bad_request", |_| frames::filter()),
     known("a type that is a list", "4503", |_| {
-        message(MessagePack, &[&b"\x81\xa4type\xdd\x00\x0f\x00\x00"[..], &[0xc0; 0xf_0000]].concat())
+        message(MessagePack, &[&b"\x81\xa4type\xdd\x00\x0f\x00\x00"[..], &vec![0xc0; 0xf_0000]].concat())
     }),
     Attack { name: "messages that never end", expected: "4004", way: Way::Holding },
 ];

@@ -22,7 +22,7 @@ pub(super) fn garbage(chance: &Chance) -> Vec<u8> {
 
 /// Lists in lists.
 pub(super) fn nested() -> Vec<u8> {
-    message(Encoding::MessagePack, &[&b"\x81\xa4type"[..], &[0x91; 50_000]].concat())
+    message(Encoding::MessagePack, &[&b"\x81\xa4type"[..], &vec![0x91; 50_000]].concat())
 }
 
 /// Four billion items, announced and not sent.
@@ -103,7 +103,9 @@ pub(super) mod batches {
         frame.extend(chance.uuid().to_string().bytes());
         frame.extend(b"\xa7entries");
         frame.extend(announce(entries.len()));
-        entries.iter().for_each(|entry| frame.extend(entry));
+        for entry in entries {
+            frame.extend(entry);
+        }
         message(Encoding::MessagePack, &frame)
     }
 
@@ -131,7 +133,7 @@ pub(super) mod batches {
 
     /// An entry with a long text.
     pub(in crate::hostile) fn large(chance: &Chance) -> Vec<u8> {
-        let text = [&b"\x81\xa7subject\xdb\x00\x0d\x00\x00"[..], &[b'x'; 0xd_0000]].concat();
+        let text = [&b"\x81\xa7subject\xdb\x00\x0d\x00\x00"[..], &vec![b'x'; 0xd_0000]].concat();
         of(chance, &[named(chance, &text)])
     }
 

@@ -25,11 +25,11 @@ pub(super) fn head(first: u8, length: u64) -> Vec<u8> {
     match length {
         0..126 => head.push(0x80 | u8::try_from(length).unwrap_or_default()),
         126..65_536 => {
-            head.push(0x80 | 126);
+            head.push(0xfe);
             head.extend(u16::try_from(length).unwrap_or_default().to_be_bytes());
         }
         _ => {
-            head.push(0x80 | 127);
+            head.push(0xff);
             head.extend(length.to_be_bytes());
         }
     }
