@@ -67,7 +67,7 @@ fn what_is_claimed_is_not_allocated() {
 fn small_values_in_large_numbers_are_not_kept() {
     const ID: &[u8] = b"\x82\xa9mobile_id\xd9\x246f9619ff-8b86-4d01-b42d-00cf4fc964ff\xa4data";
     let many = |item: &[u8], count: usize| {
-        let length = u32::try_from(count).unwrap().to_be_bytes();
+        let length = u32::try_from(count).expect("a list is that short").to_be_bytes();
         [&b"\xdd"[..], &length, &item.repeat(count)].concat()
     };
     for item in [&b"\x81\xa1a\xc0"[..], b"\xc0", b"\x01", b"\xa1x", b"\x91\x91\xc0", b"\x81\xa0\x81\xa0\xc0"]
