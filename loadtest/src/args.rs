@@ -41,6 +41,9 @@ pub(crate) struct Hostile {
     /// How many peers attack at once.
     #[arg(long, default_value_t = 8)]
     pub(crate) attackers: usize,
+    /// How many attacks come each second at most; 0: each attacker attacks again at once.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) per_second: u32,
     /// By how many MiB the hub's resident memory may grow.
     #[arg(long, default_value_t = 64)]
     pub(crate) memory_mib: u64,

@@ -42,8 +42,9 @@ const WRONG_MOST: usize = 3;
 const EACH_TIMES: usize = 10;
 /// How long the other device works before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// How many batches of a thousand good entries come before anything is measured.
-const WARM_UP_BATCHES: usize = 20;
+/// How many batches of a thousand good entries come before anything is measured: they fill the store's
+/// cache, which is no cost of an attack.
+const WARM_UP_BATCHES: usize = 150;
 
 /// What each attack came to so far.
 #[derive(Debug, Default)]
@@ -93,6 +94,8 @@ struct Siege {
     means: Vec<Means>,
     tallies: Arc<Tallies>,
     half: Duration,
+    /// How long an attacker rests after each attack.
+    pause: Duration,
 }
 
 /// Attacks as the command line says.
@@ -111,6 +114,7 @@ pub(crate) async fn hostile(args: &Hostile) -> Result<Report> {
         means: (0..args.attackers.max(1)).map(means).collect(),
         tallies: Arc::default(),
         half: Duration::from_secs(args.seconds),
+        pause: pause(args),
     };
     let mut witness = Witness::connect(hub.address(), &signer, Arc::clone(&chance)).await?;
     let warm = Instant::now() + WARM_UP;
@@ -200,8 +204,9 @@ impl Siege {
     fn attackers(&self, until: Instant) -> TaskTracker {
         let tracker = TaskTracker::new();
         for means in &self.means {
-            let (means, tallies, count) = (means.clone(), Arc::clone(&self.tallies), self.means.len());
-            tracker.spawn(async move { quick(&means, &tallies, (count, until)).await });
+            let (means, tallies) = (means.clone(), Arc::clone(&self.tallies));
+            let (first, pause) = (means.number * QUICK.len() / self.means.len(), self.pause);
+            tracker.spawn(async move { quick(&means, &tallies, (first, pause), until).await });
         }
         for attack in SLOW {
             let (means, tallies) = (self.means[0].clone(), Arc::clone(&self.tallies));
@@ -212,11 +217,16 @@ impl Siege {
     }
 }
 
-/// All attacks in turn until `until`, each once at least; every attacker begins with another.
-async fn quick(means: &Means, tallies: &Tallies, (attackers, until): (usize, Instant)) {
+fn pause(args: &Hostile) -> Duration {
+    let attackers = u32::try_from(args.attackers.max(1)).unwrap_or(u32::MAX);
+    Duration::from_secs(1).checked_div(args.per_second).map_or(Duration::ZERO, |share| share * attackers)
+}
+
+/// All attacks in turn until `until`, each once at least, beginning with the one at `first`.
+async fn quick(means: &Means, tallies: &Tallies, (first, pause): (usize, Duration), until: Instant) {
     for turn in 0.. {
-        let place = turn + means.number * QUICK.len() / attackers;
-        tallies.attack(&QUICK[place % QUICK.len()], means).await;
+        tallies.attack(&QUICK[(first + turn) % QUICK.len()], means).await;
+        tokio::time::sleep(pause).await;
         if turn + 1 >= QUICK.len() && Instant::now() >= until {
             return;
         }
