@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-// Version 2 of mimalloc (Cargo.toml): under attack its peak lay 60 MiB above the start, that of version 3
-// 80 to 95, that of the system's allocator 80 to 90, which did not give it back either.
+// Version 2 of mimalloc (Cargo.toml): its peak under `synchub-loadtest hostile` was lower than that of version 3.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
