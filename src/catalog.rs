@@ -14,6 +14,7 @@ use crate::store::{Store, StoreError, Visible};
 pub struct Catalog {
     shared: HashMap<String, Arc<Domain>>,
     own: HashMap<String, HashMap<String, Arc<Domain>>>,
+    turns: HashMap<DomainNo, u64>,
 }
 
 impl Catalog {
@@ -28,7 +29,10 @@ impl Catalog {
         if moved > 0 {
             tracing::info!(records = moved, "records have moved to the scopes of a changed visibility");
         }
-        Ok(Self::numbered(definitions, &numbers))
+        let covers = covers(definitions, &numbers);
+        let turns = store.turns(covers.clone()).await?;
+        let turns = covers.into_iter().map(|(no, _)| no).zip(turns).collect();
+        Ok(Self { turns, ..Self::numbered(definitions, &numbers) })
     }
 
     /// The definitions under these numbers; each name has one.
@@ -52,6 +56,24 @@ impl Catalog {
         let own = self.own.get(tenant).and_then(|own| own.get(name));
         own.or_else(|| self.shared.get(name)).map(Arc::clone)
     }
+
+    /// How often it changed who is sent a domain's records. A definition that was changed and changed back
+    /// left no rows in the log for what was written meanwhile, or rows in other scopes.
+    pub fn turn(&self, domain: DomainNo) -> u64 {
+        self.turns.get(&domain).copied().unwrap_or_default()
+    }
+}
+
+/// What decides who is sent the records of each domain, for all tenants, as a text.
+fn covers(definitions: &domain::Catalog, numbers: &HashMap<String, DomainNo>) -> Vec<(DomainNo, String)> {
+    let mut texts: BTreeMap<DomainNo, BTreeSet<String>> = BTreeMap::new();
+    for (tenant, definition) in definitions.iter() {
+        let cover = u64::from_be_bytes(definition.fingerprint());
+        let whose = tenant.map_or(String::new(), |tenant| format!("{tenant}="));
+        texts.entry(numbers[definition.name()]).or_default().insert(format!("{whose}{cover:016x}"));
+    }
+    let join = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>().join(" ");
+    texts.into_iter().map(|(no, texts)| (no, join(texts))).collect()
 }
 
 /// Who sees the records of each domain, for all tenants.

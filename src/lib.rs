@@ -21,6 +21,7 @@ pub mod sync;
 
 pub mod push;
 
+pub mod retention;
 pub mod session;
 
 pub mod http;

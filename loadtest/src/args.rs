@@ -25,6 +25,10 @@ pub(crate) enum Command {
     /// Exit code 0: every attack was answered as it should be, memory stayed within its bound, and the
     /// other device was served all the while; 1: not so; 2: it could not be tried. Linux only.
     Hostile(Hostile),
+    /// Compares what hello, a replay of 20 changes and a digest take in a small tenant and in a large one.
+    Scale(Scale),
+    /// Says what a hub's database takes, by table and for each change.
+    Size(SizeOf),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -50,6 +54,37 @@ pub(crate) struct Hostile {
     /// First tries each attack by itself and tells what it costs in memory and processor time.
     #[arg(long)]
     pub(crate) each: bool,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Scale {
+    /// The synchub binary; two hubs are started on folders of their own.
+    #[arg(long)]
+    pub(crate) hub: PathBuf,
+    /// Records in the small tenant.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) small: u64,
+    /// Records in the large one.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) large: u64,
+    /// How often each step is taken on each hub.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rounds: u64,
+    /// How much of the recent log the hubs keep in memory, in bytes; 0: a replay reads the store.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) tail_bytes: u64,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SizeOf {
+    /// The hub's database file.
+    pub(crate) file: PathBuf,
     /// Prints the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -145,9 +180,8 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
-        let Command::Replay(replay) = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command else {
-            panic!("another command");
-        };
+        let command = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
+        let Command::Replay(replay) = command else { panic!("{command:?}") };
         assert_eq!((replay.speed, replay.kills), (Speed::Times(60.0), 0));
         assert!(Cli::try_parse_from(["x", "replay", "f", "--kills", "3"]).is_err());
     }

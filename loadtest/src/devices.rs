@@ -139,6 +139,20 @@ impl Devices {
             .collect()
     }
 
+    /// Asks the hub for the digest of each device's view, and says where it is not the copy's (EN13).
+    pub(crate) async fn differences(&self, survey: &Survey) -> Vec<String> {
+        let comparing = self.all.iter().zip(&survey.devices).map(|(device, actor)| async move {
+            match tokio::time::timeout(SETTLE_LIMIT, device.0.compare()).await {
+                Ok(Ok(compared)) if compared.is_equal() => None,
+                Ok(Ok(compared)) => Some(format!("{actor}: {:?}", compared.domains)),
+                Ok(Err(error)) => Some(format!("{actor}: {error}")),
+                Err(_) => Some(format!("{actor}: no digest within {} s", SETTLE_LIMIT.as_secs())),
+            }
+        });
+        let differences = stream::iter(comparing).buffer_unordered(CONNECTING);
+        differences.filter_map(std::future::ready).collect().await
+    }
+
     /// How often a version went down in each device's copy. No hub of a replay is restored, so a
     /// snapshot must not bring an older version either.
     pub(crate) fn regressions(&self) -> Vec<u64> {

@@ -2,8 +2,8 @@
 //! agree.
 //!
 //! `synchub-loadtest replay FILE` plays a trace and ends with a verdict: exit code 0 when it is yes,
-//! 1 when it is no, 2 when the replay could not be made. `synchub-loadtest hostile` attacks a hub and
-//! measures what that costs it and another device.
+//! 1 when it is no, 2 when the replay could not be made. `hostile` attacks a hub; `scale` and
+//! `size` measure one.
 
 mod args;
 mod board;
@@ -21,7 +21,9 @@ mod play;
 mod progress;
 mod replay;
 mod report;
+mod scale;
 mod sightings;
+mod size;
 mod store;
 mod survey;
 mod target;
@@ -35,7 +37,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::Parser;
 use serde::Serialize;
 
@@ -44,27 +45,24 @@ use crate::args::{Cli, Command};
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Replay(args) => {
-            let ended = replay::replay(&args).await;
-            end("replay", args.json, ended.map(|report| (report.verdict.yes, report)))
-        }
-        Command::Hostile(args) => {
-            let ended = hostile::hostile(&args).await;
-            end("attack", args.json, ended.map(|report| (report.holds(), report)))
-        }
+        Command::Replay(args) => tell(args.json, replay::replay(&args).await, |report| report.verdict.yes),
+        Command::Hostile(args) => tell(args.json, hostile::hostile(&args).await, hostile::Report::holds),
+        Command::Scale(args) => tell(args.json, scale::scale(&args).await, |_| true),
+        Command::Size(args) => tell(args.json, size::Size::of(&args.file), |_| true),
     }
 }
 
-/// Prints the report. The exit code tells the verdict even when standard output is closed.
-fn end<R: Serialize + Display>(what: &str, json: bool, ended: Result<(bool, R)>) -> ExitCode {
-    match ended {
-        Ok((yes, report)) => {
+/// Prints a report and turns it into the exit code, which tells the verdict even when standard output is
+/// closed.
+fn tell<R: Serialize + Display>(json: bool, made: anyhow::Result<R>, yes: fn(&R) -> bool) -> ExitCode {
+    match made {
+        Ok(report) => {
             let text = if json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
             drop(writeln!(std::io::stdout(), "{}", text.unwrap_or_else(|error| error.to_string())));
-            ExitCode::from(u8::from(!yes))
+            ExitCode::from(u8::from(!yes(&report)))
         }
         Err(error) => {
-            progress::say(false, &format!("the {what} could not be made: {error:#}"));
+            progress::say(false, &format!("it could not be done: {error:#}"));
             ExitCode::from(2)
         }
     }

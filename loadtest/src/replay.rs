@@ -18,6 +18,7 @@ use crate::pace::Pace;
 use crate::play::Stage;
 use crate::progress::say;
 use crate::report::{Report, Verdict};
+use crate::size::Size;
 use crate::store;
 use crate::survey::Survey;
 use crate::target::{Target, wall_clock};
@@ -54,13 +55,13 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
 
     let (entries, _) = stage.ledger.read();
     let ended = Ended { args, survey: &survey, entries: &entries, devices: &devices, target: &target };
-    let mut verdict = ended.judge(hub.as_mut()).await?;
+    let (mut verdict, size) = ended.judge(hub.as_mut()).await?;
     if target.sightings.is_full() {
         notes.push("more jumps over versions than could be kept; some were not judged".to_owned());
     }
     verdict.notes.splice(0..0, notes);
     let outcome =
-        Outcome { seconds: took.as_secs_f64(), settle_seconds: settled.as_secs_f64(), kills, verdict };
+        Outcome { seconds: took.as_secs_f64(), settle_seconds: settled.as_secs_f64(), kills, size, verdict };
     Ok(report(args, &stage, &devices, outcome))
 }
 
@@ -110,7 +111,7 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     /// Compares everything; the devices and the spawned hub have ended when it returns.
-    async fn judge(&self, hub: Option<&mut Hub>) -> Result<Verdict> {
+    async fn judge(&self, hub: Option<&mut Hub>) -> Result<(Verdict, Option<Size>)> {
         let regressions = self.devices.regressions();
         let (jumps, mismatches) = self.target.sightings.read();
         let evidence = Evidence {
@@ -118,6 +119,7 @@ impl Ended<'_> {
             entries: self.entries,
             installs: self.devices.installs(),
             regressions: &regressions,
+            differences: &[],
             jumps: &jumps,
             mismatches: &mismatches,
         };
@@ -130,16 +132,18 @@ impl Ended<'_> {
                 let note = self.end_hub(hub).await?;
                 let mut verdict = against_store(&evidence, &store::read(file)?, held);
                 verdict.notes.extend(note);
-                Ok(verdict)
+                Ok((verdict, Some(Size::of(file)?)))
             }
             (Some(Verify::Store), None) => bail!("--verify store needs --store or --spawn-hub"),
             _ => {
+                let differences = self.devices.differences(self.survey).await;
+                let evidence = Evidence { differences: &differences, ..evidence };
                 let views = views(self.survey, self.target, &Arc::new(Chance::new(!self.args.seed))).await?;
                 self.devices.stop().await;
                 if let Some(hub) = hub {
                     hub.stop().await?;
                 }
-                Ok(against_snapshots(&evidence, &views, held))
+                Ok((against_snapshots(&evidence, &views, held), None))
             }
         }
     }
@@ -162,12 +166,13 @@ struct Outcome {
     seconds: f64,
     settle_seconds: f64,
     kills: Kills,
+    size: Option<Size>,
     verdict: Verdict,
 }
 
 fn report(args: &Replay, stage: &Stage, devices: &Devices, outcome: Outcome) -> Report {
     let (_, tally) = stage.ledger.read();
-    let Outcome { seconds, settle_seconds, kills, verdict } = outcome;
+    let Outcome { seconds, settle_seconds, kills, size, verdict } = outcome;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let per_second = |count: u64| count as f64 / seconds.max(0.001);
     Report {
@@ -184,6 +189,7 @@ fn report(args: &Replay, stage: &Stage, devices: &Devices, outcome: Outcome) -> 
         behind_in_trace: stage.survey.behind,
         tally,
         kills,
+        size,
         verdict,
     }
 }

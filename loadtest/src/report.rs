@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::kills::Kills;
 use crate::ledger::Tally;
+use crate::size::Size;
 use crate::timing::Percentiles;
 use crate::verdict::Findings;
 
@@ -35,6 +36,8 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) tally: Tally,
     pub(crate) kills: Kills,
+    /// What the store takes, where its file was read.
+    pub(crate) size: Option<Size>,
     pub(crate) verdict: Verdict,
 }
 
@@ -113,6 +116,9 @@ impl Display for Report {
                 kills.count, kills.while_due, kills.due
             )?;
         }
+        if let Some(size) = &self.size {
+            size.fmt(f)?;
+        }
         self.verdict.fmt(f)
     }
 }
@@ -185,6 +191,7 @@ mod tests {
             behind_in_trace: 20,
             tally: Tally { stale: 24, ..Tally::default() },
             kills: Kills { count: 2, while_due: 1, due: vec![0, 7] },
+            size: None,
             verdict,
         }
     }

@@ -2,7 +2,21 @@
 
 import struct
 
-from encode import BATCH_ID, ENTRY_ID, OTHER_ID, Pairs, Raw, float32, pack, raw_str, str32, text, uint64
+from encode import (
+    BATCH_ID,
+    CONFLICT_ID,
+    ENTRY_ID,
+    OTHER_ID,
+    Pairs,
+    Raw,
+    float32,
+    gzip,
+    pack,
+    raw_str,
+    str32,
+    text,
+    uint64,
+)
 from good import ENTRY, HELLO, PING, SYNC, without
 
 NAN = Raw(b"\xcb" + struct.pack(">d", float("nan")))
@@ -59,6 +73,7 @@ def undecodable():
     yield case("json-trailing-comma", closed, b'{"type":"ping","id":1,}')
     yield case("json-type-lone-surrogate", closed, b'{"type":"\\ud800","id":1}')
     yield from bombs(closed)
+    yield from compressed(closed)
 
 
 def bombs(closed):
@@ -83,6 +98,28 @@ def bombs(closed):
         "bomb-data", closed, msgpack=entries + b"\x91\x81" + pack("data") + array * 20 + b"\xc0" * 4900
     )
     yield case("bomb-map", closed, msgpack=b"\xdf\xff\xff\xff\xff" + pack("type") + pack("ping"))
+
+
+def compressed(closed):
+    """Messages that begin as gzip and are no whole stream, or too much of one."""
+    frames = {"json": text({**PING, "x": "a" * 2000}), "msgpack": pack({**PING, "x": "a" * 2000})}
+
+    def made(name, outcome, make):
+        made = {encoding: make(gzip(frame)) for encoding, frame in frames.items()}
+        return {"name": f"bad-gzip-{name}", "direction": "client", **outcome, "gzip": True, **made}
+
+    yield made("truncated", closed, lambda message: message[:-9])
+    yield made("without-its-end", closed, lambda message: message[:-8])
+    yield made("trailing-bytes", closed, lambda message: message + b"\0")
+    yield made("two-members", closed, lambda message: message + message)
+    yield made("wrong-checksum", closed, lambda message: message[:-8] + b"\0\0\0\0" + message[-4:])
+    yield made("wrong-length", closed, lambda message: message[:-4] + b"\xff" * 4)
+    yield made("another-method", closed, lambda message: message[:2] + b"\x07" + message[3:])
+    yield made("only-its-beginning", closed, lambda _: b"\x1f\x8b")
+    yield made("of-no-frame", closed, lambda _: gzip(b"\xc1" * 2000))
+    yield made("of-gzip", closed, lambda message: gzip(message))
+    twice = gzip(b"a" * (5 << 20))
+    yield made("bomb", {"outcome": "too_large"}, lambda _: twice)
 
 
 def unknown_type():
@@ -180,8 +217,63 @@ def bad_request():
     yield both("sync-without-entries", refused(2), without(SYNC, "entries"))
     yield case("sync-batch-id-bin", refused(2), msgpack=pack({**SYNC, "batch_id": bytes(16)}))
     yield case("sync-entries-bin", refused(2), msgpack=pack({**SYNC, "entries": b"\1\2"}))
+    yield from requests_refused(refused)
     yield both("hub-position-without-seq", refused(None), {"type": "position", "cursor": "c"}, "hub")
     yield both("hub-pong-time", refused(9), {"type": "pong", "id": 9, "server_time": "now"}, "hub")
+
+
+def requests_refused(refused):
+    """The requests of `requests.py`, each with a field that is missing or wrong."""
+    settings = {"type": "settings", "id": 5}
+    resolve = {
+        "type": "resolve",
+        "id": 5,
+        "conflict_id": CONFLICT_ID,
+        "resolution": "client",
+        "server_version": 9,
+    }
+    publish = {"type": "publish", "id": 5, "request_id": BATCH_ID}
+    push = {"kind": "message", "to": {"user": "ann"}}
+    for name, value in [
+        ("catch-up-id-string", {"type": "catch_up", "id": "5"}),
+        ("settings-battery-saver", {**settings, "battery_saver": "on"}),
+        ("settings-network-quality-number", {**settings, "network_quality": 3}),
+        ("settings-network-quality-empty", {**settings, "network_quality": ""}),
+        ("settings-network-quality-long", {**settings, "network_quality": "x" * 33}),
+        ("settings-network-quality-control", {**settings, "network_quality": "a\n"}),
+        ("settings-app-state", {**settings, "app_state": "asleep"}),
+        ("settings-app-state-number", {**settings, "app_state": 1}),
+        ("digest-domains-string", {"type": "digest", "id": 5, "domains": "ticket"}),
+        ("pull-limit-negative", {"type": "pull", "id": 5, "limit": -1}),
+        ("pull-priority", {"type": "pull", "id": 5, "priority": "low"}),
+        ("pull-filter-list", {"type": "pull", "id": 5, "filter": []}),
+        ("resolve-without-conflict", without(resolve, "conflict_id")),
+        ("resolve-conflict-text", {**resolve, "conflict_id": "the last one"}),
+        ("resolve-without-version", without(resolve, "server_version")),
+        ("resolve-resolution", {**resolve, "resolution": "manual_required"}),
+        ("resolve-data-list", {**resolve, "data": []}),
+        ("conflicts-after-number", {"type": "conflicts", "id": 5, "after": 5}),
+        ("publish-without-request-id", without(publish, "request_id")),
+        ("publish-changes-map", {**publish, "changes": {}}),
+        ("publish-pushes-map", {**publish, "pushes": {}}),
+        ("publish-push-array", {**publish, "pushes": [["message"]]}),
+        ("publish-push-kind", {**publish, "pushes": [{**push, "kind": "entry_settled"}]}),
+        ("publish-push-to-nobody", {**publish, "pushes": [{**push, "to": {}}]}),
+        ("publish-push-to-both", {**publish, "pushes": [{**push, "to": {"user": "ann", "tenant": True}}]}),
+        ("publish-push-to-a-device-alone", {**publish, "pushes": [{**push, "to": {"device": "d"}}]}),
+        ("publish-push-to-an-array", {**publish, "pushes": [{**push, "to": ["ann"]}]}),
+        ("publish-push-ttl", {**publish, "pushes": [{**push, "ttl_secs": -1}]}),
+        ("presence-missing", {"type": "presence", "id": 5}),
+        ("presence-numbers", {"type": "presence", "id": 5, "users": [5]}),
+        ("token-missing", {"type": "token", "id": 5}),
+        ("token-null", {"type": "token", "id": 5, "token": None}),
+        ("hello-network-quality-long", {**HELLO, "id": 5, "network_quality": "x" * 33}),
+    ]:
+        yield both(f"request-{name}", refused(None if name == "catch-up-id-string" else 5), value)
+    digest = {"type": "digest_result", "id": 5, "seq": 1}
+    for name, value in [("short", "1f"), ("no-hex", "g" * 16), ("signed", "+" + "0" * 15), ("number", 5)]:
+        wrong = {**digest, "domains": {"ticket": {"count": 1, "digest": value}}}
+        yield both(f"hub-digest-{name}", refused(5), wrong, "hub")
 
 
 def entry_faults():

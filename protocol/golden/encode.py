@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 
 import msgpack
 
@@ -70,3 +71,11 @@ def str32(value):
 def raw_str(content):
     """A short string of any bytes."""
     return Raw(bytes([0xA0 | len(content)]) + content)
+
+
+def gzip(content, level=9, names=b""):
+    """One gzip member (RFC 1952) without a time; `names` are a file's name and a comment, each with its zero."""
+    deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = deflate.compress(content) + deflate.flush()
+    header = b"\x1f\x8b\x08" + bytes([0x18 if names else 0]) + bytes(5) + b"\xff" + names
+    return header + body + struct.pack("<II", zlib.crc32(content), len(content))

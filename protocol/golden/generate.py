@@ -4,7 +4,7 @@
     python generate.py --check   fails if they differ from what it would write
 
 It needs `msgpack` from PyPI and shares no code with the Rust crates, so that neither can be wrong alone.
-The cases stand in `good.py`, `variants.py` and `bad.py`, what the index says in `README.md`.
+The cases stand in `good.py`, `requests.py`, `variants.py` and `bad.py`, what the index says in `README.md`.
 """
 
 import json

@@ -1,5 +1,6 @@
 """Frames that must be read; the canonical ones must be written byte for byte as they stand."""
 
+import requests
 from encode import BATCH_ID, CONFLICT_ID, ENTRY_ID, INSTALL_ID, MAX, OTHER_ID, TIME, pack, text
 
 VALUES = {
@@ -149,6 +150,7 @@ def client():
     yield "ack", {"type": "ack", "cursor": "x" * 1024}
     yield "ping-minimal", PING
     yield "ping-full", {**PING, "client_time": TIME}
+    yield from requests.client()
 
 
 def hub():
@@ -273,6 +275,7 @@ def hub():
         ],
         **RESULT_END,
     }
+    yield from requests.hub(VALUES, CHANGE, result)
     yield "pong", {"type": "pong", "id": 9, "server_time": TIME}
     yield "goaway", {"type": "goaway", "reason": "shutting_down", "reconnect_after_ms": 1500}
     for code, temporary in CODES:

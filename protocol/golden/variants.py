@@ -1,6 +1,6 @@
 """Frames that must be read, though nobody needs to write them so."""
 
-from encode import BATCH_ID, ENTRY_ID, MAX, Raw, float32, int64, pack, str32, text, uint64
+from encode import BATCH_ID, ENTRY_ID, MAX, TIME, Raw, float32, gzip, int64, pack, str32, text, uint64
 from good import (
     CHANGE,
     ENTRY,
@@ -15,6 +15,7 @@ from good import (
     conflict,
     result,
 )
+from requests import PUBLISH
 
 
 def sync_variants():
@@ -108,6 +109,20 @@ def equal():
     yield "position-unknown-keys", "hub", "position-zero", *[
         {"type": "position", "later": [], "cursor": "c5", "seq": 0.0}
     ] * 2
+    nothing = {
+        "type": "settings",
+        "id": 5.0,
+        "battery_saver": None,
+        "network_quality": None,
+        "app_state": None,
+    }
+    yield "settings-nulls-for-absent", "client", "settings-minimal", nothing, nothing
+    nothing = {**PUBLISH, "changes": [], "pushes": None}
+    yield "publish-nothing-written-out", "client", "publish-minimal", nothing, nothing
+    nothing = {"type": "pull", "id": 5, **dict.fromkeys(["cursor", "domains", "limit", "priority", "filter"])}
+    yield "pull-nulls-for-absent", "client", "pull-minimal", nothing, nothing
+    nothing = {"type": "digest", "id": 5, "domains": None}
+    yield "digest-null-for-absent", "client", "digest-minimal", nothing, nothing
     delete = change("delete", version=9, data=None, changed=None)
     yield "data_update-delete-null-data", "hub", "data_update-delete", delete, delete
 
@@ -125,10 +140,62 @@ def later():
         **RESULT_END,
     }
     yield "welcome-unknown-reason", {**WELCOME, "fresh": [{"domain": "ticket", "reason": "moon"}]}
+    yield "sync_trigger-unknown-reason", {
+        "type": "sync_trigger",
+        "push_id": "p",
+        "domains": [],
+        "reason": "weather",
+        "server_timestamp": TIME,
+    }
+    yield "entry_settled-unknown-outcome", {
+        "type": "entry_settled",
+        "push_id": "p",
+        "mobile_id": ENTRY_ID,
+        "outcome": "forgotten",
+    }
+    yield "welcome-unknown-names", {**WELCOME, "compression": ["gzip", "brotli"], "features": ["telepathy"]}
     yield "error-unknown-code", {"type": "error", "code": "too_late", "message": "m", "temporary": True}
 
 
+# Long enough to be compressed, and small when it is.
+LONG_SYNC = {
+    **SYNC,
+    "entries": [{**ENTRY, "version": n, "data": {"title": "Printer " * 20}} for n in range(20)],
+}
+LONG_CHANGE = change("update", data={"title": "Printer " * 500})
+
+
+def compressed():
+    """Whole messages as gzip: in a JSON session too they are binary messages."""
+    for name, direction, frame in [
+        ("sync-long", "client", LONG_SYNC),
+        ("data_update-long", "hub", LONG_CHANGE),
+    ]:
+        plain = {"direction": direction, "canonical": False, "json": text(frame), "msgpack": pack(frame)}
+        yield {"name": name, **plain}
+        packed = [gzip(plain[encoding]) for encoding in ("json", "msgpack")]
+        yield {
+            "name": f"{name}-gzip",
+            "direction": direction,
+            "canonical": False,
+            "same_as": name,
+            "gzip": True,
+            "json": packed[0],
+            "msgpack": packed[1],
+        }
+    # A header with a name and a comment, and blocks that are only stored.
+    yield {
+        "name": "sync-long-gzip-with-name",
+        "direction": "client",
+        "canonical": False,
+        "same_as": "sync-long",
+        "gzip": True,
+        "msgpack": gzip(pack(LONG_SYNC), 0, b"frame\0a comment\0"),
+    }
+
+
 def cases():
+    yield from compressed()
     for name, direction, same_as, as_json, as_msgpack in equal():
         yield {
             "name": name,

@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::entry::{self, RawEntry};
+pub use crate::pushes::{Push, PushKind, Target};
+pub use crate::requests::{
+    AppState, CatchUp, Choice, Conflicts, Digest, NetworkQuality, Presence, Publish, Pull, Resolve, Settings,
+    Token,
+};
 use crate::wire;
 use crate::{Data, DeviceKind, Timestamp};
 
@@ -22,6 +27,24 @@ pub enum ClientFrame {
     Sync(Sync),
     /// Says how far the client has stored.
     Ack(Ack),
+    /// Asks for what was held back.
+    CatchUp(CatchUp),
+    /// Says in which state the device is.
+    Settings(Settings),
+    /// Asks what the hub holds, to compare copies.
+    Digest(Digest),
+    /// A query apart from the session.
+    Pull(Pull),
+    /// Decides a conflict.
+    Resolve(Resolve),
+    /// Asks for the open conflicts.
+    Conflicts(Conflicts),
+    /// Changes and pushes of a service.
+    Publish(Publish),
+    /// Asks which devices are connected.
+    Presence(Presence),
+    /// Renews the session's token.
+    Token(Token),
     /// Asks for a sign of life.
     Ping(Ping),
 }
@@ -54,8 +77,8 @@ pub struct Hello {
     #[serde(default, deserialize_with = "wire::texts", skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// How good the client believes its network to be.
-    #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
-    pub network_quality: Option<String>,
+    #[serde(default, deserialize_with = "wire::opt_parsed", skip_serializing_if = "Option::is_none")]
+    pub network_quality: Option<NetworkQuality>,
     /// The heartbeat that the client asks for, in seconds (10 to 300).
     #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
     pub heartbeat_secs: Option<u64>,
@@ -197,6 +220,15 @@ impl ClientFrame {
             Self::Unsubscribe(unsubscribe) => Some(unsubscribe.id),
             Self::Sync(sync) => Some(sync.id),
             Self::Ack(_) => None,
+            Self::CatchUp(catch_up) => Some(catch_up.id),
+            Self::Settings(settings) => Some(settings.id),
+            Self::Digest(digest) => Some(digest.id),
+            Self::Pull(pull) => Some(pull.id),
+            Self::Resolve(resolve) => Some(resolve.id),
+            Self::Conflicts(conflicts) => Some(conflicts.id),
+            Self::Publish(publish) => Some(publish.id),
+            Self::Presence(presence) => Some(presence.id),
+            Self::Token(token) => Some(token.id),
             Self::Ping(ping) => Some(ping.id),
         }
     }

@@ -73,6 +73,8 @@ pub enum DecodeError {
     /// A field is missing or of the wrong type.
     #[error("{message}")]
     BadRequest {
+        /// The frame's type.
+        kind: String,
         /// The request's id, where it could be read.
         id: Option<u64>,
         /// What is wrong, beginning with the field's path.
@@ -94,6 +96,15 @@ pub fn decode_client(encoding: Encoding, bytes: &[u8]) -> Result<ClientFrame, De
         "unsubscribe" => ClientFrame::Unsubscribe(read(encoding, bytes, &head)?),
         "sync" => ClientFrame::Sync(read::<client::Sync>(encoding, bytes, &head)?),
         "ack" => ClientFrame::Ack(read(encoding, bytes, &head)?),
+        "catch_up" => ClientFrame::CatchUp(read(encoding, bytes, &head)?),
+        "settings" => ClientFrame::Settings(read(encoding, bytes, &head)?),
+        "digest" => ClientFrame::Digest(read(encoding, bytes, &head)?),
+        "pull" => ClientFrame::Pull(read(encoding, bytes, &head)?),
+        "resolve" => ClientFrame::Resolve(read(encoding, bytes, &head)?),
+        "conflicts" => ClientFrame::Conflicts(read(encoding, bytes, &head)?),
+        "publish" => ClientFrame::Publish(read(encoding, bytes, &head)?),
+        "presence" => ClientFrame::Presence(read(encoding, bytes, &head)?),
+        "token" => ClientFrame::Token(read(encoding, bytes, &head)?),
         "ping" => ClientFrame::Ping(read(encoding, bytes, &head)?),
         _ => return Err(DecodeError::UnknownType { id: head.id, kind: head.kind }),
     })
@@ -110,6 +121,18 @@ pub fn decode_server(encoding: Encoding, bytes: &[u8]) -> Result<ServerFrame, De
         "position" => ServerFrame::Position(read(encoding, bytes, &head)?),
         "caught_up" => ServerFrame::CaughtUp(read(encoding, bytes, &head)?),
         "sync_result" => ServerFrame::SyncResult(read(encoding, bytes, &head)?),
+        "sync_trigger" => ServerFrame::SyncTrigger(read(encoding, bytes, &head)?),
+        "conflict_alert" => ServerFrame::ConflictAlert(read(encoding, bytes, &head)?),
+        "message" => ServerFrame::Message(read(encoding, bytes, &head)?),
+        "entry_settled" => ServerFrame::EntrySettled(read(encoding, bytes, &head)?),
+        "pull_result" => ServerFrame::PullResult(read(encoding, bytes, &head)?),
+        "resolved" => ServerFrame::Resolved(read(encoding, bytes, &head)?),
+        "conflicts_result" => ServerFrame::ConflictsResult(read(encoding, bytes, &head)?),
+        "published" => ServerFrame::Published(read(encoding, bytes, &head)?),
+        "digest_result" => ServerFrame::DigestResult(read(encoding, bytes, &head)?),
+        "presence_result" => ServerFrame::PresenceResult(read(encoding, bytes, &head)?),
+        "token_accepted" => ServerFrame::TokenAccepted(read(encoding, bytes, &head)?),
+        "settings_applied" => ServerFrame::SettingsApplied(read(encoding, bytes, &head)?),
         "pong" => ServerFrame::Pong(read(encoding, bytes, &head)?),
         "goaway" => ServerFrame::Goaway(read(encoding, bytes, &head)?),
         "error" => ServerFrame::Error(read::<server::ErrorFrame>(encoding, bytes, &head)?),
@@ -123,7 +146,11 @@ fn read<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8], head: &Head) -> R
         Encoding::Json => serde_json::from_slice(bytes).ok(),
     };
     // Only a refused frame pays for finding the path of what is wrong.
-    read.ok_or_else(|| DecodeError::BadRequest { id: head.id, message: explain::<T>(encoding, bytes) })
+    read.ok_or_else(|| DecodeError::BadRequest {
+        kind: head.kind.clone(),
+        id: head.id,
+        message: explain::<T>(encoding, bytes),
+    })
 }
 
 fn explain<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> String {
@@ -293,7 +320,9 @@ mod tests {
     #[test]
     fn a_wrong_field_is_a_bad_request_that_names_it() {
         let decoded = decode(&json!({"type": "hello", "id": 3, "device": {"id": "d", "kind": "toaster"}}));
-        let Err(DecodeError::BadRequest { id: Some(3), message }) = decoded else { panic!("{decoded:?}") };
+        let Err(DecodeError::BadRequest { id: Some(3), message, .. }) = decoded else {
+            panic!("{decoded:?}")
+        };
         assert!(message.starts_with("device.kind: "), "{message}");
         assert!(matches!(
             decode(&json!({"type": "ping", "id": -1})),

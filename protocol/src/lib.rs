@@ -3,15 +3,21 @@
 //! One WebSocket message is one frame: a map with a string `type`. [`codec`] turns bytes into
 //! [`ClientFrame`] or [`ServerFrame`] and back, in MessagePack or JSON; [`entry`] reads the one part
 //! of a frame whose faults must not sink the frame; [`close`] and [`error`] name every way in which
-//! a request or a socket ends. This crate does no I/O and knows neither sockets nor stores.
+//! a request or a socket ends; [`digest`] adds up what two sides compare. This crate does no I/O and
+//! knows neither sockets nor stores.
 
+mod answers;
 mod budget;
 pub mod client;
 pub mod close;
 pub mod codec;
+pub mod digest;
 pub mod entry;
 pub mod error;
+pub mod gzip;
 mod loose;
+mod pushes;
+mod requests;
 mod result;
 pub mod server;
 pub mod time;
@@ -20,6 +26,7 @@ mod wire;
 pub use client::ClientFrame;
 pub use close::CloseReason;
 pub use codec::{DecodeError, Encoding};
+pub use digest::Digest;
 pub use entry::{Entry, EntryFault, FaultKind, Operation, RawEntry};
 pub use error::ErrorCode;
 pub use server::ServerFrame;

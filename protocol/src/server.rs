@@ -5,7 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use crate::answers::{
+    ConflictsResult, DigestResult, DigestSum, DomainDigest, PresenceResult, PresentDevice, Published,
+    PullResult, PulledSnapshot, PushReceipt, Resolved, SettingsApplied, TokenAccepted,
+};
 use crate::client::Subscription;
+pub use crate::pushes::{ConflictAlert, EntrySettled, Message, Outcome, SyncTrigger, TriggerReason};
 pub use crate::result::{ConflictInfo, EntryError, EntryResult, Resolution, Status, Strategy, SyncResult};
 use crate::wire;
 use crate::{Data, ErrorCode, Priority, Timestamp};
@@ -28,6 +33,30 @@ pub enum ServerFrame {
     CaughtUp(CaughtUp),
     /// Answers `sync`.
     SyncResult(SyncResult),
+    /// Asks the app to sync.
+    SyncTrigger(SyncTrigger),
+    /// A conflict, to show and perhaps to decide.
+    ConflictAlert(ConflictAlert),
+    /// A service's own push.
+    Message(Message),
+    /// How a refused entry ended in the review inbox.
+    EntrySettled(EntrySettled),
+    /// Answers `pull`.
+    PullResult(PullResult),
+    /// Answers `resolve`.
+    Resolved(Resolved),
+    /// Answers `conflicts`.
+    ConflictsResult(ConflictsResult),
+    /// Answers `publish`.
+    Published(Published),
+    /// Answers `digest`.
+    DigestResult(DigestResult),
+    /// Answers `presence`.
+    PresenceResult(PresenceResult),
+    /// Answers `token`.
+    TokenAccepted(TokenAccepted),
+    /// Answers `settings`.
+    SettingsApplied(SettingsApplied),
     /// Answers `ping`.
     Pong(Pong),
     /// A close follows.

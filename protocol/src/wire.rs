@@ -3,7 +3,9 @@
 //! What serde would let through in one encoding only is refused in both: bytes as text, numbers or
 //! maps as the name of a variant, arrays as a structure. Null stands for an absent optional field.
 
+use std::fmt::Display;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -103,6 +105,20 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     Ok(texts.0.into_iter().map(|text| text.0).collect())
 }
 
+/// A list of texts, or null.
+pub(crate) fn opt_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = Option::<Few<Text>>::deserialize(deserializer)?;
+    Ok(texts.map(|texts| texts.0.into_iter().map(|text| text.0).collect()))
+}
+
+/// Text that says something else, or null.
+pub(crate) fn opt_parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let Some(text) = opt_text(deserializer)? else { return Ok(None) };
+    text.parse().map(Some).map_err(D::Error::custom)
+}
+
 /// A list of texts that must be there.
 pub(crate) fn required_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Few::<Text>::deserialize(deserializer)?.0.into_iter().map(|text| text.0).collect())
@@ -147,6 +163,11 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Map<T> {
     }
 }
 
+/// A structure, always as a map.
+pub(crate) fn map<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Map::deserialize(deserializer)?.0)
+}
+
 /// A structure, always as a map, or null.
 pub(crate) fn opt_map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
@@ -182,6 +203,11 @@ pub(crate) fn opt_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 /// The same, within what a filter may take in memory.
 pub(crate) fn opt_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
     read_fields(deserializer, Bound::FILTER)
+}
+
+/// The same, within what an entry may take in memory.
+pub(crate) fn opt_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+    read_fields(deserializer, Bound::ENTRY)
 }
 
 fn read_fields<'de, D: Deserializer<'de>>(deserializer: D, bound: Bound) -> Result<Option<Data>, D::Error> {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use synchub_protocol::{ClientFrame, Encoding, codec, entry};
+use synchub_protocol::{ClientFrame, Encoding, codec, entry, gzip};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -33,7 +33,7 @@ fn sync_with_entries(entries: &[u8]) -> Vec<u8> {
 fn what_is_claimed_is_not_allocated() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/frames");
     let mut bombs = 0;
-    for file in fs::read_dir(folder).unwrap() {
+    for file in fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         bombs += usize::from(path.to_string_lossy().contains("bomb"));
@@ -48,6 +48,14 @@ fn what_is_claimed_is_not_allocated() {
         let used = allocated(&sync_with_entries(&[prefix, &headers].concat()));
         assert!(used < MIB, "array headers made it allocate {used}");
     }
+
+    // Gzip that claims any length and holds 5 MiB: what comes out is bounded by the limit.
+    let bomb = fs::read(folder.join("bad-gzip-bomb.msgpack")).unwrap();
+    let region = Region::new(ALLOCATOR);
+    assert_eq!(gzip::inflate(&bomb, 1 << 16), Err(gzip::InflateError::TooLarge));
+    assert_eq!(gzip::inflate(&[&bomb[..30], &[0xff; 8]].concat(), 4 * MIB), Err(gzip::InflateError::Corrupt));
+    let used = region.change().bytes_allocated;
+    assert!(used < MIB, "a gzip bomb made it allocate {used}");
 
     // One-byte entries: hundreds of bytes each once decoded, were all of them kept.
     let mut entries = vec![0xdd, 0, 0x10, 0, 0];

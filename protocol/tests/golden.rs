@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use synchub_protocol::codec::{self, DecodeError};
+use synchub_protocol::gzip::{self, InflateError};
 use synchub_protocol::{ClientFrame, Encoding, EntryFault, ServerFrame};
 
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ struct Good {
     direction: String,
     canonical: bool,
     same_as: Option<String>,
+    #[serde(default)]
+    gzip: bool,
     encodings: Vec<String>,
 }
 
@@ -33,6 +36,8 @@ struct Bad {
     direction: String,
     outcome: String,
     id: Option<u64>,
+    #[serde(default)]
+    gzip: bool,
     #[serde(default)]
     entries: Vec<Option<serde_json::Map<String, serde_json::Value>>>,
     encodings: Vec<String>,
@@ -79,10 +84,19 @@ fn decode(direction: &str, encoding: Encoding, bytes: &[u8]) -> Result<Frame, De
     }
 }
 
+/// What a receiver does with a message that it was told to expect compressed.
+fn inflate(message: &[u8]) -> Result<bytes::Bytes, InflateError> {
+    assert!(gzip::is_gzip(message));
+    gzip::inflate(message, gzip::INFLATED_FRAMES << 20)
+}
+
 /// The one frame that all files of a case say.
 fn read(good: &Good) -> Frame {
     let mut read: Option<Frame> = None;
-    for (encoding, bytes) in frames(&good.name, &good.encodings) {
+    for (encoding, mut bytes) in frames(&good.name, &good.encodings) {
+        if good.gzip {
+            bytes = inflate(&bytes).unwrap_or_else(|error| panic!("{}: {error}", good.name)).to_vec();
+        }
         let frame = decode(&good.direction, encoding, &bytes)
             .unwrap_or_else(|error| panic!("{} in {encoding:?}: {error}", good.name));
         if let Some(other) = &read {
@@ -90,6 +104,9 @@ fn read(good: &Good) -> Frame {
         }
         if let Frame::Client(ClientFrame::Sync(sync)) = &frame {
             assert!(sync.entries.iter().all(|raw| raw.entry.is_ok()), "{}: {sync:?}", good.name);
+        }
+        if let Frame::Client(ClientFrame::Publish(publish)) = &frame {
+            assert!(publish.changes.iter().all(|raw| raw.change.is_ok()), "{}: {publish:?}", good.name);
         }
         read = Some(frame);
     }
@@ -130,6 +147,15 @@ fn every_frame_type_has_a_canonical_frame() {
         "unsubscribe",
         "sync",
         "ack",
+        "catch_up",
+        "settings",
+        "digest",
+        "pull",
+        "resolve",
+        "conflicts",
+        "publish",
+        "presence",
+        "token",
         "ping",
         "welcome",
         "subscribed",
@@ -138,6 +164,18 @@ fn every_frame_type_has_a_canonical_frame() {
         "position",
         "caught_up",
         "sync_result",
+        "sync_trigger",
+        "conflict_alert",
+        "message",
+        "entry_settled",
+        "pull_result",
+        "resolved",
+        "conflicts_result",
+        "published",
+        "digest_result",
+        "presence_result",
+        "token_accepted",
+        "settings_applied",
         "pong",
         "goaway",
         "error",
@@ -163,7 +201,15 @@ fn o3_bad_messages_are_refused_as_the_index_says() {
     for bad in index().bad {
         for (encoding, bytes) in frames(&bad.name, &bad.encodings) {
             let what = format!("{} in {encoding:?}", bad.name);
-            let decoded = decode(&bad.direction, encoding, &bytes);
+            let bytes = if bad.gzip { inflate(&bytes) } else { Ok(bytes.into()) };
+            let decoded = match bytes {
+                Ok(bytes) => decode(&bad.direction, encoding, &bytes),
+                Err(InflateError::Corrupt) => Err(DecodeError::Undecodable(String::new())),
+                Err(InflateError::TooLarge) => {
+                    assert_eq!(bad.outcome, "too_large", "{what}");
+                    continue;
+                }
+            };
             match (bad.outcome.as_str(), decoded) {
                 ("undecodable", Err(DecodeError::Undecodable(_))) => {}
                 ("unknown_type", Err(DecodeError::UnknownType { id, .. }))

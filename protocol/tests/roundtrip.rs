@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use synchub_protocol::client::{
-    Ack, Device, Hello, Ping, Subscribe, Subscription, SubscriptionPriority, Sync, Unsubscribe,
+    Ack, Device, Hello, NetworkQuality, Ping, Subscribe, Subscription, SubscriptionPriority, Sync,
+    Unsubscribe,
 };
 use synchub_protocol::server::{
     CaughtUp, Change, ChangeOperation, ConflictInfo, EntryError, EntryResult, ErrorFrame, Fresh, FreshReason,
@@ -107,12 +108,16 @@ prop_compose! {
     }
 }
 
+fn quality() -> impl Strategy<Value = NetworkQuality> {
+    "[a-z]{1,32}".prop_map(|word| word.parse().expect("a word"))
+}
+
 prop_compose! {
     fn hello()(
         (id, token, device, attempt) in (uint(), option::of(text()), option::of(device()), option::of(uint())),
         (cursor, subscriptions) in (option::of(text()), vec(subscription(), 0..4)),
         (compression, features) in (vec(text(), 0..3), vec(text(), 0..3)),
-        (network_quality, heartbeat_secs) in (option::of(text()), option::of(uint())),
+        (network_quality, heartbeat_secs) in (option::of(quality()), option::of(uint())),
         (max_frame_bytes, client_time) in (option::of(uint()), option::of(time())),
     ) -> Hello {
         Hello {

@@ -234,6 +234,9 @@ pub struct Writes {
     pub records: Vec<RecordWrite>,
     /// Log rows, numbered from [`Loaded::head`] on.
     pub rows: Vec<LogRow>,
+    /// Whether the rows' views have lost their data, since together they took more than
+    /// [`crate::record::MAX_VIEWS_WEIGHT`]. Such rows are good for the log, not for routing.
+    pub rows_are_bare: bool,
     /// Batches that were decided.
     pub batches: Vec<BatchRow>,
     /// Each install's new mark, each once.
@@ -244,8 +247,23 @@ pub struct Writes {
     pub reviews: Vec<Review>,
     /// Review rows that a correction closes.
     pub corrected: Vec<i64>,
+    /// What the group does to the digests, each domain and scope once, in order.
+    pub digests: Vec<DigestChange>,
     /// The log's head after the group; the loaded one if nothing was logged.
     pub head: Head,
+}
+
+/// What a group does to the digest of a domain's live records of one scope: to be added to what stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestChange {
+    /// The domain.
+    pub domain: DomainNo,
+    /// The scope.
+    pub scope: Scope,
+    /// How many records more; below 0: fewer.
+    pub count: i64,
+    /// What the sum of their parts grows by, modulo 2^64.
+    pub sum: u64,
 }
 
 /// A record to write.

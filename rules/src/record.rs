@@ -131,9 +131,9 @@ pub struct Record {
     pub scope: Scope,
     /// Its version; the first is 1.
     pub version: u64,
-    /// The place of its last log row.
+    /// The place of its last log row; 0 if its last change has none, since the domain had no feed then.
     pub seq: u64,
-    /// The time of its last log row, in microseconds.
+    /// The time of its last change, in microseconds.
     pub time_us: i64,
     /// The priority of its last change.
     pub priority: Priority,
@@ -215,7 +215,8 @@ pub struct LogRow {
     pub key: Uuid,
     /// The version that the change made.
     pub version: u64,
-    /// The place of the record's change before this one; 0 for the first.
+    /// The place of the record's change before this one; 0 for the first, [`NOT_LOGGED`] where that
+    /// change is not in the log.
     pub prev: u64,
     /// Its time, in microseconds; rises strictly with places (T1).
     pub time_us: i64,
@@ -226,7 +227,8 @@ pub struct LogRow {
     /// The change's priority (E12).
     pub priority: Priority,
     /// The values before the change of the fields that it touched; null where there was none. Empty for
-    /// the first change of a record (`prev` is 0): before it there was nothing.
+    /// the first change of a record (`prev` is 0): before it there was nothing. Of an append-only list
+    /// that stood an empty one: what it held is the beginning of what it holds now.
     pub old: Data,
     /// The record before, if it lived.
     pub before: Option<View>,
@@ -241,7 +243,7 @@ pub struct PastChange {
     pub version: u64,
     /// Its place.
     pub seq: u64,
-    /// The place of the change before it; 0 for the record's first.
+    /// The place of the change before it; 0 for the record's first, [`NOT_LOGGED`] where it has none.
     pub prev: u64,
     /// Its time, in microseconds.
     pub time_us: i64,
@@ -273,11 +275,20 @@ pub struct Head {
     pub time_us: i64,
 }
 
+/// Stands for the place of a change that was made while its domain had no feed: no row has it, so who
+/// walks back finds the log too short, not the record's beginning.
+pub const NOT_LOGGED: u64 = i64::MAX.cast_unsigned();
+
 /// How many changes of a record are read back at most (E3, C5).
 pub const HISTORY_LIMIT: usize = 100;
 
 /// How much a record may weigh; without a bound, edits of a few fields each could let one grow for ever.
 pub const MAX_WEIGHT: usize = 256 * 1024;
+
+/// How much the views of a group's rows may weigh together, a version that stands in two of them counted
+/// twice; above, they go without their data. A group of usual entries takes a few MiB; without a bound, small
+/// edits of one large record would each keep a copy of it alive.
+pub const MAX_VIEWS_WEIGHT: usize = 32 * 1024 * 1024;
 
 /// About how many bytes a map of fields takes in memory.
 pub fn weight(data: &Data) -> usize {

@@ -4,6 +4,7 @@
 //! the devices, then the workers (invariant 12).
 
 mod definitions;
+mod new_epoch;
 mod open;
 
 use std::net::SocketAddr;
@@ -26,21 +27,28 @@ use crate::http;
 use crate::lifecycle;
 use crate::observe::Metrics;
 use crate::push::Feeds;
-use crate::registry::{Command, Devices, Mailbox};
+use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
+use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps, ReadPool};
+use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
 
-pub use definitions::definitions;
-pub use open::{inspector, migrate, open_store};
+pub use crate::store::sqlite::{Contents, Replaced, Restored};
+pub use definitions::{DefinitionFile, definition_files, definitions};
+pub use open::{backup, inspector, migrate, open_store, restore};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;
+
+/// How many digests with a filter are read at once: half of the store's readers, so that pages find one.
+const DIGEST_SCANS: usize = 2;
 
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
     deps: Arc<Deps>,
+    retention: Retention,
     tasks: Tasks,
     address: SocketAddr,
 }
@@ -95,6 +103,7 @@ impl Node {
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
             reading: ReadPool::default(),
+            scans: Semaphore::new(DIGEST_SCANS),
             sessions: AtomicU64::new(1),
             store,
             engine,
@@ -112,6 +121,18 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(&deps)));
+        if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
+            tasks.spawn_vital(keep);
+        }
+        let retention = Retention::new(
+            (Arc::clone(&deps.store), deps.feeds.clone()),
+            Arc::clone(&deps.clock),
+            deps.metrics.clone(),
+            deps.settings.retention.clone(),
+            tasks.finishing().clone(),
+        );
+        tasks.spawn_vital(retention.clone().run());
         let router = http::router(http::State {
             deps: Arc::clone(&deps),
             tasks: tasks.clone(),
@@ -119,7 +140,7 @@ impl Node {
         });
         let limits = deps.settings.limits.clone();
         tasks.spawn(http::serve(listener, router, limits, tasks.clone()));
-        Ok(Self { deps, tasks, address })
+        Ok(Self { deps, retention, tasks, address })
     }
 
     /// Where the node listens.
@@ -130,6 +151,11 @@ impl Node {
     /// What the node's sessions share, for tests and tools in the same process.
     pub fn deps(&self) -> &Arc<Deps> {
         &self.deps
+    }
+
+    /// Removes what is past its time now, without waiting for the next run.
+    pub async fn purge(&self) -> Result<Removed, StoreError> {
+        self.retention.purge().await
     }
 
     /// Stops: accepts nothing more, tells the devices when to come back, finishes what is being
@@ -187,6 +213,6 @@ impl Node {
 
     fn tell_to_go(&self, mailbox: &Mailbox) {
         let reconnect_after_ms = self.deps.reconnect_after_ms();
-        mailbox.command(Command::GoAway { reconnect_after_ms });
+        mailbox.command(Command::GoAway { cause: GoAwayCause::ShuttingDown, reconnect_after_ms });
     }
 }

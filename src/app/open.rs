@@ -1,5 +1,6 @@
 //! Opens the store that the settings name.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -7,7 +8,7 @@ use anyhow::Context;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
 use crate::store::Store;
-use crate::store::sqlite::{Inspector, SqliteOptions, SqliteStore};
+use crate::store::sqlite::{self, Contents, Inspector, Restored, SqliteOptions, SqliteStore};
 
 /// Opens the store, made and migrated where needed.
 pub async fn open_store(settings: &Settings, entropy: &SharedEntropy) -> anyhow::Result<Arc<dyn Store>> {
@@ -31,4 +32,14 @@ pub fn inspector(settings: &Settings) -> anyhow::Result<Inspector> {
     let path = settings.store_path()?;
     anyhow::ensure!(path.exists(), "there is no store at {}; start a hub there first", path.display());
     Ok(Inspector::open(&path))
+}
+
+/// Copies the store into a file; a hub may be running on it. Blocks.
+pub fn backup(settings: &Settings, file: &Path) -> anyhow::Result<Contents> {
+    Ok(sqlite::backup(&settings.store_path()?, file)?)
+}
+
+/// Puts a backup in the store's place. Refuses while a hub runs.
+pub async fn restore(settings: &Settings, file: &Path) -> anyhow::Result<Restored> {
+    Ok(sqlite::restore(&settings.store_path()?, file).await?)
 }

@@ -80,13 +80,18 @@ impl Identity {
         self.device.as_deref().is_none_or(|bound| bound == device)
     }
 
-    /// Whether a token for `renewed` may take this one's place on a live socket: the same tenant,
-    /// user, unit, device and role.
+    /// Whether a token for `renewed` may take this one's place on a live socket: the same in everything
+    /// but its end. The session's view and rights were made from it.
     pub fn may_become(&self, renewed: &Self) -> bool {
-        let who = |identity: &Self| {
-            (identity.tenant.clone(), identity.user.clone(), identity.unit.clone(), identity.device.clone())
+        let sorted = |identity: &Self| {
+            let mut sorted = Self { expires_us: 0, ..identity.clone() };
+            for names in [&mut sorted.units, &mut sorted.domains].into_iter().flatten() {
+                names.sort_unstable();
+                names.dedup();
+            }
+            sorted
         };
-        self.role == renewed.role && who(self) == who(renewed)
+        sorted(self) == sorted(renewed)
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Update {
     pub tenant: TenantNo,
     /// The history that the rows belong to.
     pub epoch: u64,
-    /// The rows, at least one, without gaps, in order.
+    /// The rows, without gaps, in order; none where they were too large to be carried: ask the store.
     pub rows: Arc<[Arc<LogRow>]>,
     /// The log's head after them.
     pub head: Head,

@@ -28,8 +28,14 @@ pub(super) enum Command {
     CheckConfig(ConfigArgs),
     /// Bring the store's tables up to this version, and stop
     Migrate(ConfigArgs),
+    /// Copy the store into one file; a hub may be running on it
+    Backup(CopyArgs),
+    /// Put a backup in the place of the store, and begin a new epoch; the hub must be stopped
+    Restore(CopyArgs),
     /// Look into the store; prints one JSON object a line
     Show(ShowArgs),
+    /// Check domain definitions, or list those that hold
+    Domains(DomainsArgs),
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -85,6 +91,15 @@ pub(super) struct TokenArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// File of the backup
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     #[command(subcommand)]
     pub(super) what: Show,
@@ -133,6 +148,46 @@ pub(super) enum Show {
         /// How many rows at most
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
+    },
+    /// How many live records each domain has, and their digest: what two sides compare
+    Digest {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant whose records are summed up
+        #[arg(long)]
+        tenant: String,
+        /// Only this domain, and each scope of it
+        #[arg(long)]
+        domain: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DomainsArgs {
+    #[command(subcommand)]
+    pub(super) what: Domains,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Domains {
+    /// Check definition files as the hub would load them, together with those that it has
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Take files from outside of domains_dir as this tenant's own [default: for all tenants]
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Definition files, each named NAME.toml
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List the domains that the hub has, built in and from domains_dir
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only those that hold for this tenant
+        #[arg(long)]
+        tenant: Option<String>,
     },
 }
 

@@ -1,12 +1,14 @@
 //! The calls into the application, one function each; nothing else in the command line runs the hub.
 
 use std::future::Future;
+use std::path::Path;
 
 use serde_json::Value;
 use tokio::runtime::Builder;
 use uuid::Uuid;
 
-use crate::app;
+use crate::app::{self, Contents, Restored};
+use crate::auth::{FetchError, Verifier};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
@@ -19,6 +21,16 @@ pub(super) fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntro
 /// Brings the store's tables up to this version.
 pub(super) fn migrate(settings: &Settings) -> anyhow::Result<()> {
     run(app::migrate(settings))
+}
+
+/// Copies the store into a file.
+pub(super) fn backup(settings: &Settings, file: &Path) -> anyhow::Result<Contents> {
+    app::backup(settings, file)
+}
+
+/// Puts a backup in the store's place.
+pub(super) fn restore(settings: &Settings, file: &Path) -> anyhow::Result<Restored> {
+    run(app::restore(settings, file))
 }
 
 /// The record, None if there is none.
@@ -49,6 +61,20 @@ pub(super) fn show_log(
     limit: u32,
 ) -> anyhow::Result<Vec<Value>> {
     run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
+}
+
+/// Asks for the set of keys for tokens, if one is configured.
+pub(super) fn fetch_keys(verifier: &Verifier, now_us: i64) -> anyhow::Result<Result<(), FetchError>> {
+    run(async { Ok(verifier.fetch_keys(now_us).await) })
+}
+
+/// The digests of the tenant's domains; of one domain, each scope's too.
+pub(super) fn show_digests(
+    settings: &Settings,
+    tenant: &str,
+    domain: Option<&str>,
+) -> anyhow::Result<Vec<Value>> {
+    run(async { Ok(app::inspector(settings)?.digests(tenant, domain).await?) })
 }
 
 fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

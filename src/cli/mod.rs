@@ -4,7 +4,9 @@
 //! arguments or the configuration are wrong, and 1 for every other failure.
 
 mod args;
+mod backup;
 mod calls;
+mod domains;
 mod outcome;
 mod serve;
 mod show;
@@ -19,8 +21,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::auth::Verifier;
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{CONFIG_VARIABLE, Loaded, Settings, Sources, load};
+use crate::config::{AuthSettings, CONFIG_VARIABLE, Loaded, Settings, Sources, load};
 use crate::entropy::{OsEntropy, SharedEntropy};
 
 use args::{Cli, Command, ConfigArgs};
@@ -60,13 +63,18 @@ fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
             let settings = settings_with_warnings(&args, surroundings)?;
             Ok(calls::migrate(&settings)?)
         }
+        Command::Backup(args) => backup::back_up(&args, surroundings),
+        Command::Restore(args) => backup::restore(&args, surroundings),
         Command::Show(args) => show::run(args, surroundings),
+        Command::Domains(args) => domains::run(args, surroundings),
     }
 }
 
 fn check_config(args: &ConfigArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
     let mut settings = settings_with_warnings(args, surroundings)?;
-    if settings.auth.hs256_secret.is_none() {
+    if settings.auth.has_keys() {
+        check_keys(&settings.auth, surroundings)?;
+    } else {
         writeln!(
             surroundings.err,
             "warning: no key for tokens is configured; only `synchub serve --dev` starts"
@@ -76,6 +84,15 @@ fn check_config(args: &ConfigArgs, surroundings: &mut Surroundings<'_>) -> Resul
     settings.store.url = Some(format!("sqlite:{}", path.display()));
     let text = settings.to_toml().map_err(|error| Failure::Other(error.into()))?;
     Ok(surroundings.out.write_all(text.as_bytes())?)
+}
+
+/// Keys that are no good are an error; an issuer that does not answer now may do so when the hub runs.
+fn check_keys(auth: &AuthSettings, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
+    let verifier = Verifier::new(auth).map_err(|error| Failure::usage(&error))?;
+    if let Err(error) = calls::fetch_keys(&verifier, surroundings.clock.now_us())? {
+        writeln!(surroundings.err, "warning: cannot get the set of keys for tokens: {error}")?;
+    }
+    Ok(())
 }
 
 /// The settings; `flags` are those of one command, beside those that all have.

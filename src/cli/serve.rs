@@ -41,13 +41,13 @@ pub(super) fn with_key(
     dev: bool,
     entropy: &dyn Entropy,
 ) -> Result<Settings, Failure> {
-    if settings.auth.hs256_secret.is_some() {
+    if settings.auth.has_keys() {
         return Ok(settings);
     }
     if !dev {
         return Err(Failure::Usage(
-            "no key for tokens is configured: set SYNCHUB_AUTH_HS256_SECRET in the environment or \
-             `auth.hs256_secret` in the file, or start with --dev to have a key made for trying things out"
+            "no key for tokens is configured: set SYNCHUB_AUTH_HS256_SECRET in the environment, or \
+             `auth.hs256_secret`, `auth.keys` or `auth.jwks_url` in the file, or start with --dev to have a key made for trying things out"
                 .to_owned(),
         ));
     }
@@ -68,9 +68,15 @@ pub(super) fn with_key(
 pub(super) fn greeting(settings: &Settings, now_us: i64) -> Result<String, Failure> {
     let mut grant = Grant::new(DEMO, DEMO, Role::Device);
     grant.ttl_secs = DEV_TOKEN_SECS;
-    let signer = Signer::new(&settings.auth).map_err(|error| Failure::usage(&error))?;
-    let token = signer.sign(&grant, now_us).map_err(anyhow::Error::msg)?;
     let address = reachable(settings.listen);
+    let Ok(signer) = Signer::new(&settings.auth) else {
+        return Ok(format!(
+            "synchub {version}, for development: ws://{address}/ws\n\
+             Tokens are signed with the configured keys, of which the hub has the public part only.\n",
+            version = env!("CARGO_PKG_VERSION"),
+        ));
+    };
+    let token = signer.sign(&grant, now_us).map_err(anyhow::Error::msg)?;
     Ok(format!(
         "synchub {version}, for development: ws://{address}/ws\n\
          A token for the devices of user demo in tenant demo, good for a day:\n\
@@ -88,10 +94,12 @@ pub(super) fn greeting(settings: &Settings, now_us: i64) -> Result<String, Failu
 
 fn line_to_try(address: SocketAddr, token: &str) -> String {
     let catalog = Catalog::builtin();
-    let domain = catalog.names(DEMO).last().unwrap_or_default();
+    let with_feed = catalog.of(DEMO).filter(|domain| domain.feed());
+    let subscriptions: Vec<_> =
+        with_feed.map(|domain| serde_json::json!({"domain": domain.name()})).collect();
     let hello = serde_json::json!({
         "type": "hello", "id": 1, "token": token,
-        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": [{"domain": domain}],
+        "device": {"id": "demo-1", "kind": "laptop"}, "subscriptions": subscriptions,
     });
     format!(
         "node -e 'const s = new WebSocket(\"ws://{address}/ws\", \"synchub.v1.json\"); \

@@ -22,6 +22,10 @@ pub(super) fn run(args: ShowArgs, surroundings: &mut Surroundings<'_>) -> Result
             let settings = settings_with_warnings(&config, surroundings)?;
             calls::show_log(&settings, &tenant, after, limit)?
         }
+        Show::Digest { config, tenant, domain } => {
+            let settings = settings_with_warnings(&config, surroundings)?;
+            calls::show_digests(&settings, &tenant, domain.as_deref())?
+        }
     };
     print(&found, surroundings)
 }

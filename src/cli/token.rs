@@ -3,15 +3,16 @@
 use super::args::TokenArgs;
 use super::outcome::Failure;
 use super::{Surroundings, settings_with_warnings};
-use crate::auth::{DEV_KEY_FILE, Grant, Signer, load_dev_key};
+use crate::auth::{DEV_KEY_FILE, Grant, NoKey, Signer, load_dev_key};
 use crate::config::Settings;
 
 pub(super) fn run(args: TokenArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
     let mut settings = settings_with_warnings(&args.config, surroundings)?;
-    if settings.auth.hs256_secret.is_none() {
+    // A hub with public keys makes none of its own, and takes no token that is signed with one.
+    if !settings.auth.has_keys() {
         settings.auth.hs256_secret = load_dev_key(&settings.data_dir).map_err(anyhow::Error::msg)?;
     }
-    let signer = Signer::new(&settings.auth).map_err(|_| no_key(&settings))?;
+    let signer = Signer::new(&settings.auth).map_err(|NoKey| no_key(&settings))?;
     let grant = Grant {
         tenant: args.tenant,
         user: args.user,
@@ -27,6 +28,12 @@ pub(super) fn run(args: TokenArgs, surroundings: &mut Surroundings<'_>) -> Resul
 }
 
 fn no_key(settings: &Settings) -> Failure {
+    if settings.auth.has_public_keys() {
+        return Failure::Usage(
+            "the hub has public keys only, and cannot sign: the issuer that holds the private keys makes the tokens"
+                .to_owned(),
+        );
+    }
     Failure::Usage(format!(
         "there is no key to sign with: set SYNCHUB_AUTH_HS256_SECRET or `auth.hs256_secret` to the hub's key, \
          or start `synchub serve --dev` once, which makes {}",

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use synchub_protocol::entry::MAX_ENTRIES;
 
+use super::auth::{AuthSettings, KeySettings};
 use super::settings::Settings;
 
 /// A value that no hub can run with.
@@ -39,6 +40,15 @@ pub enum OutOfRange {
         /// The setting.
         key: &'static str,
     },
+    /// A private key where a public one belongs.
+    #[error(
+        "`auth.keys[{index}]` holds a private key, which the hub must not have: make another one, keep it to \
+         yourself, and give its public part (`openssl pkey -pubout`)"
+    )]
+    PrivateKey {
+        /// Which key, from 0.
+        index: usize,
+    },
     /// A filter of log lines that means something else than it seems.
     #[error(
         "`log.level` has `{part}`: each part must be a level (error, warn, info, debug, trace, off) or `module=level`"
@@ -67,16 +77,21 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
     not_empty("auth.hs256_secret", auth.hs256_secret.as_ref().map(super::Secret::expose))?;
     not_empty("auth.issuer", auth.issuer.as_deref())?;
     not_empty("auth.audience", auth.audience.as_deref())?;
+    not_empty("auth.jwks_url", auth.jwks_url.as_deref())?;
+    not_empty("auth.jwks_file", auth.jwks_file.as_ref().and_then(|path| path.to_str()))?;
+    no_private_key(auth)?;
     not_empty("data_dir", settings.data_dir.to_str())?;
     log_level(&settings.log.level)
 }
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
     let (limits, feed, pages) = (&settings.limits, &settings.feed, &settings.catch_up);
-    let (commit, drain) = (&settings.commit, &settings.drain);
+    let (commit, drain, retention) = (&settings.commit, &settings.drain, &settings.retention);
     vec![
         ("ack_flush_secs", settings.ack_flush_secs, 1..=3600),
         ("auth.leeway_secs", settings.auth.leeway_secs, 0..=300),
+        ("auth.jwks_refresh_secs", settings.auth.jwks_refresh_secs, 1..=86_400),
+        ("auth.jwks_retry_secs", settings.auth.jwks_retry_secs, 1..=3600),
         ("limits.max_frame_bytes", limits.max_frame_bytes as u64, 16 * 1024..=256 * MIB),
         ("limits.max_entry_bytes", limits.max_entry_bytes as u64, 1024..=64 * MIB),
         ("limits.max_batch_entries", limits.max_batch_entries as u64, 1..=MAX_ENTRIES as u64),
@@ -94,6 +109,11 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("catch_up.permits", pages.permits as u64, 1..=10_000),
         ("commit.group_batches", commit.group_batches as u64, 1..=100_000),
         ("commit.group_entries", commit.group_entries as u64, 1..=1_000_000),
+        ("retention.log_days", retention.log_days, 1..=36_500),
+        ("retention.batch_hours", retention.batch_hours, 24..=24 * 36_500),
+        ("retention.review_days", retention.review_days, 1..=36_500),
+        ("retention.rows", retention.rows.into(), 1..=100_000),
+        ("retention.every_secs", retention.every_secs, 1..=86_400),
         ("drain.secs", drain.secs, 0..=3600),
         ("drain.reconnect_ms", drain.reconnect_ms, 0..=3_600_000),
         ("drain.finish_secs", drain.finish_secs, 0..=3600),
@@ -120,6 +140,12 @@ fn not_above(
 
 fn not_empty(key: &'static str, text: Option<&str>) -> Result<(), OutOfRange> {
     if text == Some("") { Err(OutOfRange::Empty { key }) } else { Ok(()) }
+}
+
+/// Held here already, so that nothing that shows settings ever shows one.
+fn no_private_key(auth: &AuthSettings) -> Result<(), OutOfRange> {
+    let is_private = |key: &KeySettings| key.pem.as_ref().is_some_and(|pem| pem.contains("PRIVATE KEY"));
+    auth.keys.iter().position(is_private).map_or(Ok(()), |index| Err(OutOfRange::PrivateKey { index }))
 }
 
 /// A lone word that is no level would be taken for a module's name and silence all others.

@@ -211,8 +211,9 @@ fn unusable(error: &config::ConfigError, values: Option<&Value>) -> ConfigError 
 fn origin_of<'a>(values: &'a Value, key: &str) -> Option<&'a str> {
     let mut value = values;
     for name in key.split('.') {
-        let ValueKind::Table(table) = &value.kind else { return None };
-        value = table.get(name)?;
+        // What stands in a list has no origin of its own.
+        let ValueKind::Table(table) = &value.kind else { break };
+        value = table.get(name.split('[').next()?)?;
     }
     value.origin()
 }

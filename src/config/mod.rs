@@ -3,22 +3,26 @@
 //! A file is overridden by the environment, the environment by flags. Nothing here reads the
 //! process's environment or arguments by itself, opens a socket, or makes a folder.
 
+mod auth;
 mod check;
 mod load;
 mod names;
 mod render;
+mod retention;
 mod secret;
 mod settings;
 mod store_url;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{
-    AuthSettings, BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings,
-    FeedSettings, LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
+    BusSettings, CatchUpSettings, CommitSettings, DevicePrioritySettings, DrainSettings, FeedSettings,
+    LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
 };
 pub use store_url::StoreUrlError;

@@ -22,17 +22,23 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 37] = [
+pub const NAMES: [SettingName; 48] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
     name("ack_flush_secs", "SYNCHUB_ACK_FLUSH_SECS"),
+    name("compression", "SYNCHUB_COMPRESSION"),
     name("store.url", "SYNCHUB_STORE_URL"),
     name("bus.url", "SYNCHUB_BUS_URL"),
     name("auth.hs256_secret", "SYNCHUB_AUTH_HS256_SECRET"),
     name("auth.issuer", "SYNCHUB_AUTH_ISSUER"),
     name("auth.audience", "SYNCHUB_AUTH_AUDIENCE"),
     name("auth.leeway_secs", "SYNCHUB_AUTH_LEEWAY_SECS"),
+    name("auth.keys", "SYNCHUB_AUTH_KEYS"),
+    name("auth.jwks_url", "SYNCHUB_AUTH_JWKS_URL"),
+    name("auth.jwks_file", "SYNCHUB_AUTH_JWKS_FILE"),
+    name("auth.jwks_refresh_secs", "SYNCHUB_AUTH_JWKS_REFRESH_SECS"),
+    name("auth.jwks_retry_secs", "SYNCHUB_AUTH_JWKS_RETRY_SECS"),
     name("limits.max_frame_bytes", "SYNCHUB_LIMITS_MAX_FRAME_BYTES"),
     name("limits.max_entry_bytes", "SYNCHUB_LIMITS_MAX_ENTRY_BYTES"),
     name("limits.max_batch_entries", "SYNCHUB_LIMITS_MAX_BATCH_ENTRIES"),
@@ -51,6 +57,11 @@ pub const NAMES: [SettingName; 37] = [
     name("catch_up.permits", "SYNCHUB_CATCH_UP_PERMITS"),
     name("commit.group_batches", "SYNCHUB_COMMIT_GROUP_BATCHES"),
     name("commit.group_entries", "SYNCHUB_COMMIT_GROUP_ENTRIES"),
+    name("retention.log_days", "SYNCHUB_RETENTION_LOG_DAYS"),
+    name("retention.batch_hours", "SYNCHUB_RETENTION_BATCH_HOURS"),
+    name("retention.review_days", "SYNCHUB_RETENTION_REVIEW_DAYS"),
+    name("retention.rows", "SYNCHUB_RETENTION_ROWS"),
+    name("retention.every_secs", "SYNCHUB_RETENTION_EVERY_SECS"),
     name("drain.secs", "SYNCHUB_DRAIN_SECS"),
     name("drain.reconnect_ms", "SYNCHUB_DRAIN_RECONNECT_MS"),
     name("drain.finish_secs", "SYNCHUB_DRAIN_FINISH_SECS"),

@@ -11,7 +11,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
-use super::secret::Secret;
+use super::auth::AuthSettings;
+use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -30,6 +31,9 @@ pub struct Settings {
     /// How often stored acknowledgements are written, in seconds. 5: one statement for all devices,
     /// and losing that much costs nothing (C10).
     pub ack_flush_secs: u64,
+    /// Whether frames may be compressed with gzip, both ways, where the client knows it. True: a phone
+    /// pays for what goes over the air.
+    pub compression: bool,
     /// Where records are kept.
     pub store: StoreSettings,
     /// How nodes hear of each other's commits.
@@ -44,6 +48,8 @@ pub struct Settings {
     pub catch_up: CatchUpSettings,
     /// How batches are committed together.
     pub commit: CommitSettings,
+    /// How long the hub keeps what it needs only for a while.
+    pub retention: RetentionSettings,
     /// How the hub stops.
     pub drain: DrainSettings,
     /// What the hub says of itself.
@@ -59,6 +65,7 @@ impl Default for Settings {
             data_dir: PathBuf::from("./synchub-data"),
             domains_dir: None,
             ack_flush_secs: 5,
+            compression: true,
             store: StoreSettings::default(),
             bus: BusSettings::default(),
             auth: AuthSettings::default(),
@@ -66,6 +73,7 @@ impl Default for Settings {
             feed: FeedSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
+            retention: RetentionSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
             device_priority: DevicePrioritySettings::default(),
@@ -101,27 +109,6 @@ pub struct StoreSettings {
 pub struct BusSettings {
     /// None: in the process, for a hub of one node.
     pub url: Option<String>,
-}
-
-/// Who may connect.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// The key of HS256 tokens, as text; its bytes are the key. None: only `--dev` starts.
-    pub hs256_secret: Option<Secret>,
-    /// The `iss` that a token must have. None: any.
-    pub issuer: Option<String>,
-    /// The `aud` that a token must have, alone or in a list. None: any.
-    pub audience: Option<String>,
-    /// By how many seconds the clock of the token's maker may be ahead, for `nbf` and `iat`; `exp`
-    /// counts as it stands. 30: more than synchronised clocks differ.
-    pub leeway_secs: u64,
-}
-
-impl Default for AuthSettings {
-    fn default() -> Self {
-        Self { hs256_secret: None, issuer: None, audience: None, leeway_secs: 30 }
-    }
 }
 
 /// What one client may ask for.

@@ -132,6 +132,36 @@ fn a_short_key_is_a_warning() {
 }
 
 #[test]
+fn public_keys_stand_in_the_file_or_as_json_in_the_environment() {
+    let file = "[[auth.keys]]\nalgorithm = 'RS256'\nkid = 'a'\nfile = 'a.pem'\n\
+                [[auth.keys]]\nalgorithm = 'EdDSA'\npem = 'text'";
+    let from_file = load_from(Some(file), &[]).unwrap().settings.auth.keys;
+    let json = r#"[{"algorithm":"RS256","kid":"a","file":"a.pem"},{"algorithm":"EdDSA","pem":"text"}]"#;
+    let settings = load_from(None, &[("SYNCHUB_AUTH_KEYS", json)]).unwrap().settings;
+    assert_eq!(settings.auth.keys, from_file);
+    assert_eq!((from_file.len(), from_file[1].algorithm), (2, KeyAlgorithm::EdDSA));
+    let written = settings.to_toml().unwrap();
+    assert_eq!(load_from(Some(&written), &[]).unwrap().settings, settings, "{written}");
+
+    for (json, part) in [
+        (r#"[{"algorithm":"HS256","pem":"text"}]"#, "`auth.hs256_secret`"),
+        (r#"[{"algorithm":"none","pem":"text"}]"#, "RS256, ES256 or EdDSA"),
+        (r#"[{"algorithm":"RS256","path":"a.pem"}]"#, "`path`"),
+        (r#"[{"pem":"hunter2"}]"#, "`algorithm`"),
+        ("a.pem", "JSON list"),
+        (
+            r#"[{"algorithm":"RS256","pem":"-----BEGIN PRIVATE KEY----- hunter2"}]"#,
+            "`auth.keys[0]` holds a private",
+        ),
+    ] {
+        let text = error_of(None, &[("SYNCHUB_AUTH_KEYS", json)]);
+        assert!(text.contains(part) && !text.contains("hunter2"), "{text}");
+    }
+    let text = error_of(Some("[[auth.keys]]\nalgorithm = 'RS256'\nfiel = 'a'"), &[]);
+    assert!(text.contains("fiel") && text.contains("hub.toml"), "{text}");
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let loaded = load_from(None, &[("SYNCHUB_AUTH_HS256_SECRET", "hunter2")]).unwrap();
     assert_eq!(loaded.settings.auth.hs256_secret.as_ref().unwrap().expose(), "hunter2");
@@ -163,8 +193,12 @@ fn every_variable_sets_its_own_setting() {
             ("bus.url", _) => continue,
             ("listen", _) => "127.0.0.1:9".to_owned(),
             ("store.url", _) => "sqlite:elsewhere.db".to_owned(),
+            ("auth.keys", _) => r#"[{"algorithm": "ES256", "file": "key.pem"}]"#.to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
+            // 24 are promised to clients.
+            ("retention.batch_hours", _) => "25".to_owned(),
+            (_, serde_json::Value::Bool(flag)) => (!flag).to_string(),
             (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() - 1).to_string(),
             _ => "something".to_owned(),
         };

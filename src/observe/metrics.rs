@@ -31,6 +31,23 @@ pub enum CatchUpCause {
     SlowReader,
     /// Rows were missing between its place and the feed.
     Gap,
+    /// Its place fell below the horizon (D3).
+    Expired,
+}
+
+/// What was removed because it was past its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PurgedKind {
+    /// A row of a log.
+    Log,
+    /// A tombstone.
+    Tombstone,
+    /// A batch with its answer.
+    Batch,
+    /// A refused number.
+    Refused,
+    /// A closed review.
+    Review,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -81,6 +98,8 @@ pub struct Handles {
     pub tail_hits: Counter,
     /// Pages of the log that had to be read from the store.
     pub tail_misses: Counter,
+    /// Rows that were removed because they were past their time, by kind.
+    pub purged: ByLabel<PurgedKind, Counter>,
 }
 
 impl Metrics {
@@ -184,11 +203,20 @@ const CLOSE_REASONS: [CloseReason; 14] = [
     CloseReason::RateLimitIgnored,
 ];
 
-const CATCH_UP_CAUSES: [(CatchUpCause, &str); 4] = [
+const CATCH_UP_CAUSES: [(CatchUpCause, &str); 5] = [
     (CatchUpCause::Hello, "hello"),
     (CatchUpCause::Subscribe, "subscribe"),
     (CatchUpCause::SlowReader, "slow_reader"),
     (CatchUpCause::Gap, "gap"),
+    (CatchUpCause::Expired, "expired"),
+];
+
+const PURGED_KINDS: [(PurgedKind, &str); 5] = [
+    (PurgedKind::Log, "log"),
+    (PurgedKind::Tombstone, "tombstone"),
+    (PurgedKind::Batch, "batch"),
+    (PurgedKind::Refused, "refused"),
+    (PurgedKind::Review, "review"),
 ];
 
 fn register(r: &mut Registry) -> Handles {
@@ -213,6 +241,7 @@ fn register(r: &mut Registry) -> Handles {
         log_rows_read: counter(r, "log_rows_read", "Rows of the log read from the store"),
         tail_hits: counter(r, "tail_hits", "Pages of the log found in memory"),
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
+        purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
     }
 }
 

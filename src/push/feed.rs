@@ -48,17 +48,30 @@ impl Feeds {
         Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tasks }) }
     }
 
-    /// The feed of a tenant, started if this is its first session here.
-    pub async fn open(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
-        let slot = self.slot(tenant);
+    /// The feed of a tenant, started if this is its first session here in an epoch that is no older.
+    pub async fn open(&self, tenant: TenantNo, epoch: u64) -> Result<Arc<Feed>, StoreError> {
+        let slot = self.slot(tenant, epoch);
         slot.get_or_try_init(|| self.start(tenant)).await.map(Arc::clone)
     }
 
-    /// The tenant's place in the list; feeds that nobody uses any more are ended on the way.
-    fn slot(&self, tenant: TenantNo) -> Arc<OnceCell<Arc<Feed>>> {
+    /// The tenant's place in the list; feeds that nobody uses any more are ended on the way. A feed of an
+    /// older epoch is ended too: what it knows of head and tail is of a history that was lost (R1).
+    fn slot(&self, tenant: TenantNo, epoch: u64) -> Arc<OnceCell<Arc<Feed>>> {
         let mut open = self.shared.open.lock();
         open.retain(|other, slot| *other == tenant || !is_unused(slot));
+        if let Some(old) = open.get(&tenant).and_then(|slot| slot.get()).filter(|feed| feed.epoch < epoch) {
+            old.stop.cancel();
+            open.remove(&tenant);
+        }
         Arc::clone(open.entry(tenant).or_default())
+    }
+
+    /// Rows at or below a tenant's horizon are gone from the store: memory does not serve them either (D3).
+    pub fn purged(&self, tenant: TenantNo, horizon: u64) {
+        let slot = self.shared.open.lock().get(&tenant).map(Arc::clone);
+        if let Some(feed) = slot.as_ref().and_then(|slot| slot.get()) {
+            feed.state.lock().tail.purge(horizon);
+        }
     }
 
     async fn start(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {

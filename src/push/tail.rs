@@ -47,12 +47,22 @@ impl Tail {
         self.bytes += outgoing.weight;
         self.order.push_back(Arc::clone(outgoing));
         self.by_scope.entry(outgoing.row.scope).or_default().push_back(Arc::clone(outgoing));
-        while self.bytes > self.limit {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.bytes -= oldest.weight;
-            self.start = oldest.row.seq;
-            self.forget(oldest.row.scope);
-        }
+        while self.bytes > self.limit && self.pop() {}
+    }
+
+    /// Forgets the rows up to a place; who comes from below it must ask the store.
+    pub(crate) fn purge(&mut self, to: u64) {
+        while self.order.front().is_some_and(|oldest| oldest.row.seq <= to) && self.pop() {}
+        self.start = self.start.max(to);
+    }
+
+    /// Forgets the oldest row, if there is one.
+    fn pop(&mut self) -> bool {
+        let Some(oldest) = self.order.pop_front() else { return false };
+        self.bytes -= oldest.weight;
+        self.start = oldest.row.seq;
+        self.forget(oldest.row.scope);
+        true
     }
 
     fn forget(&mut self, scope: Scope) {

@@ -32,6 +32,8 @@ pub struct Living {
     pub session: u64,
     /// Its generation in the store (C11).
     pub generation: u64,
+    /// The history that it began in (R1).
+    pub epoch: u64,
     /// The installation that opened it.
     pub install: Option<Uuid>,
     /// The attempt that it said.
@@ -49,7 +51,8 @@ pub struct Devices {
 #[derive(Debug)]
 struct Shared {
     devices: DashMap<DeviceKey, Living>,
-    sessions: DashMap<u64, Arc<Mailbox>>,
+    /// With the epoch that each began in.
+    sessions: DashMap<u64, (u64, Arc<Mailbox>)>,
     /// One of these is held while a device's hello is looked at, taken a generation for, and joined.
     turns: Vec<Mutex<()>>,
     hasher: RandomState,
@@ -81,7 +84,7 @@ impl Devices {
     /// Registers a session; the device's older one is closed. The registration ends when the link is
     /// dropped.
     pub fn join(&self, key: Option<DeviceKey>, living: Living) -> Link {
-        self.shared.sessions.insert(living.session, Arc::clone(&living.mailbox));
+        self.shared.sessions.insert(living.session, (living.epoch, Arc::clone(&living.mailbox)));
         let session = living.session;
         let replaced = key.clone().and_then(|key| self.replace(key, living));
         if let Some(mailbox) = replaced {
@@ -106,7 +109,13 @@ impl Devices {
 
     /// Every session's mailbox.
     pub fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
-        self.shared.sessions.iter().map(|entry| Arc::clone(entry.value())).collect()
+        self.mailboxes_before(u64::MAX)
+    }
+
+    /// The mailboxes of the sessions that began in an older epoch than this.
+    pub fn mailboxes_before(&self, epoch: u64) -> Vec<Arc<Mailbox>> {
+        let older = self.shared.sessions.iter().filter(|entry| entry.value().0 < epoch);
+        older.map(|entry| Arc::clone(&entry.value().1)).collect()
     }
 }
 
@@ -133,7 +142,7 @@ mod tests {
 
     fn living(session: u64, generation: u64, attempt: u64) -> Living {
         let mailbox = Arc::new(Mailbox::new(1000));
-        Living { session, generation, install: Some(Uuid::nil()), attempt: Some(attempt), mailbox }
+        Living { session, generation, epoch: 0, install: Some(Uuid::nil()), attempt: Some(attempt), mailbox }
     }
 
     fn key() -> DeviceKey {

@@ -27,11 +27,22 @@ pub struct Post {
 pub enum Command {
     /// Say goaway, finish what is being answered, close.
     GoAway {
+        /// Why.
+        cause: GoAwayCause,
         /// When the device may come back, in milliseconds.
         reconnect_after_ms: u64,
     },
     /// Close at once.
     Close(CloseReason),
+}
+
+/// Why a session is told to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoAwayCause {
+    /// The node stops.
+    ShuttingDown,
+    /// The store's epoch rose: everything known before is void (R1).
+    EpochChanged,
 }
 
 /// A session's queue.
@@ -193,11 +204,11 @@ mod tests {
 
     #[test]
     fn c11_a_close_beats_a_goaway_and_nothing_else_does() {
-        let go_away = Command::GoAway { reconnect_after_ms: 5 };
+        let go_away = Command::GoAway { cause: GoAwayCause::ShuttingDown, reconnect_after_ms: 5 };
         let close = Command::Close(CloseReason::Replaced);
         let mailbox = Mailbox::new(1000);
         mailbox.command(go_away);
-        mailbox.command(Command::GoAway { reconnect_after_ms: 7 });
+        mailbox.command(Command::GoAway { cause: GoAwayCause::ShuttingDown, reconnect_after_ms: 7 });
         assert_eq!(mailbox.take_command(), Some(go_away));
         assert_eq!(mailbox.take_command(), None);
         mailbox.command(go_away);

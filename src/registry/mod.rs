@@ -11,5 +11,5 @@ mod outgoing;
 
 pub use devices::{DeviceKey, Devices, Link, Living};
 pub use index::{Index, Subscriber};
-pub use mailbox::{Command, Lost, Mailbox, Post};
+pub use mailbox::{Command, GoAwayCause, Lost, Mailbox, Post};
 pub use outgoing::Outgoing;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use synchub_protocol::server::{Change, ChangeOperation};
-use synchub_protocol::{Data, Encoding, ServerFrame, Timestamp};
+use synchub_protocol::{Data, Encoding, ServerFrame, Timestamp, gzip};
 use synchub_rules::record::{LogRow, RowKind, weight};
 use synchub_rules::route::Delivery;
 
@@ -16,17 +16,29 @@ pub struct Outgoing {
     /// About how many bytes it keeps in memory.
     pub weight: usize,
     frames: [OnceLock<Bytes>; 6],
+    /// The compressed frames of an upsert; none where that does not pay. Others are never large.
+    compressed: [OnceLock<Option<Bytes>>; 2],
 }
 
 impl Outgoing {
     /// Wraps a row; nothing is encoded yet.
     pub fn new(row: Arc<LogRow>) -> Self {
-        let weight = 256 + row.after.as_ref().map_or(0, |view| weight(&view.data)) + weight(&row.old);
-        Self { row, weight, frames: Default::default() }
+        let weight = 336 + row.after.as_ref().map_or(0, |view| weight(&view.data)) + weight(&row.old);
+        Self { row, weight, frames: Default::default(), compressed: Default::default() }
     }
 
-    /// The frame that brings the row to a receiver. No field of it depends on the receiver.
-    pub fn frame(&self, delivery: Delivery, encoding: Encoding) -> Bytes {
+    /// The frame that brings the row to a receiver, compressed for who takes that and where it pays. No
+    /// field of it depends on the receiver.
+    pub fn frame(&self, delivery: Delivery, encoding: Encoding, compressed: bool) -> Bytes {
+        let plain = self.plain(delivery, encoding);
+        if !compressed || delivery != Delivery::Upsert {
+            return plain;
+        }
+        let slot = &self.compressed[usize::from(encoding == Encoding::Json)];
+        slot.get_or_init(|| gzip::deflate(&plain)).clone().unwrap_or(plain)
+    }
+
+    fn plain(&self, delivery: Delivery, encoding: Encoding) -> Bytes {
         let slot = 2 * delivery as usize + usize::from(encoding == Encoding::Json);
         self.frames[slot].get_or_init(|| encoding.encode(&self.change(delivery))).clone()
     }
@@ -111,13 +123,31 @@ mod tests {
         let mut places = Vec::new();
         for delivery in [Delivery::Upsert, Delivery::Remove, Delivery::Delete] {
             for encoding in [Encoding::Json, Encoding::MessagePack] {
-                let frame = outgoing.frame(delivery, encoding);
-                assert_eq!(frame.as_ptr(), outgoing.frame(delivery, encoding).as_ptr(), "the same bytes");
+                let frame = outgoing.frame(delivery, encoding, false);
+                assert_eq!(
+                    frame.as_ptr(),
+                    outgoing.frame(delivery, encoding, true).as_ptr(),
+                    "the same bytes"
+                );
                 places.push(frame.as_ptr());
             }
         }
         places.sort_unstable();
         places.dedup();
         assert_eq!(places.len(), 6);
+    }
+
+    #[test]
+    fn inv10_a_large_change_is_compressed_once_for_each_encoding() {
+        let data: Data = serde_json::from_value(json!({"subject": "fire ".repeat(300)})).unwrap();
+        let view = View { data: Arc::new(data), scope: Scope::Tenant };
+        let outgoing = Outgoing::new(Arc::new(LogRow { after: Some(view), ..row() }));
+        for encoding in [Encoding::Json, Encoding::MessagePack] {
+            let frame = outgoing.frame(Delivery::Upsert, encoding, true);
+            assert!(gzip::is_gzip(&frame), "small enough to pay");
+            assert_eq!(frame.as_ptr(), outgoing.frame(Delivery::Upsert, encoding, true).as_ptr());
+            let plain = outgoing.frame(Delivery::Upsert, encoding, false);
+            assert_eq!(gzip::inflate(&frame, plain.len()).unwrap(), plain);
+        }
     }
 }

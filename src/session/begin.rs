@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use synchub_protocol::client::Hello;
 use synchub_protocol::server::{Fresh, FreshReason, Origin, Welcome};
-use synchub_protocol::{ServerFrame, Timestamp};
+use synchub_protocol::{ServerFrame, Timestamp, gzip};
 use synchub_rules::group::Author;
 use synchub_rules::record::Sight;
 use tokio::time::Instant;
@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use super::catch_up::{CatchUp, FRAME_BYTES};
 use super::connected::{Mode, Session};
 use super::deps::Deps;
+use super::digests::DigestReads;
 use super::handshake::Greeting;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
+use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
 use super::socket::Socket;
 use super::timers::Timers;
@@ -24,6 +26,9 @@ use crate::auth::{Identity, Role};
 use crate::observe::CatchUpCause;
 use crate::registry::Subscriber;
 use crate::store::Registered;
+
+/// The optional parts of the protocol that this hub knows: none yet.
+const FEATURES: [&str; 0] = [];
 
 impl Session {
     /// Takes the device's place and queues `welcome`.
@@ -54,7 +59,12 @@ impl Session {
         let heartbeat = heartbeat(&deps, &hello);
         let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
         let idle = deps.settings.feed.idle_position_delay();
-        let welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        let offers = deps.settings.compression && hello.compression.iter().any(|name| name == gzip::NAME);
+        if offers {
+            socket.inflated_bytes = Some(gzip::INFLATED_FRAMES * deps.settings.limits.max_frame_bytes);
+        }
+        let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let subscriber =
             Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
@@ -73,7 +83,13 @@ impl Session {
             mailbox,
             outbox: Outbox::default(),
             answers: InFlights::default(),
+            digests: DigestReads::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
+            renewal: Renewal::default(),
+            own_state: OwnState {
+                network_quality: hello.network_quality.clone().unwrap_or_default(),
+                ..OwnState::default()
+            },
             clock_samples: VecDeque::new(),
             forbidden: VecDeque::new(),
             frame_bytes: asked.map_or(FRAME_BYTES, |asked| asked.min(FRAME_BYTES)),
@@ -88,7 +104,7 @@ impl Session {
             deps,
         };
         this.sample_clock(hello.client_time, received_us);
-        let frame = this.socket.encoding().encode(&ServerFrame::Welcome(welcome));
+        let frame = this.encode(&ServerFrame::Welcome(welcome));
         // The lane is empty: the welcome fits.
         let _ = this.outbox.push_control(frame);
         this.deps.metrics.catch_ups.of(CatchUpCause::Hello).inc();
@@ -151,7 +167,7 @@ fn welcome(
         last_client_seq: registered.mark,
         fresh,
         compression: None,
-        features: Vec::new(),
+        features: hello.features.iter().filter(|name| FEATURES.contains(&name.as_str())).cloned().collect(),
         heartbeat_secs: heartbeat.as_secs(),
         limits: deps.settings.limits.on_the_wire(),
     }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::progress::NextPage;
+use crate::observe::CatchUpCause;
 use crate::push::TailPage;
 use crate::registry::Outgoing;
 use crate::store::{LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
@@ -36,6 +37,8 @@ pub(super) enum Page {
     Snapshot(NextPage, SnapshotPage),
     /// Of the log.
     Replay(Replay),
+    /// The page begins below what the log still holds; where the log's head was then.
+    Expired(Head),
     /// The store did not answer; it is asked again.
     Failed,
 }
@@ -46,8 +49,6 @@ pub(super) struct Replay {
     changes: Vec<Change>,
     end: Head,
     at_head: bool,
-    /// The page's beginning lies below what the log still holds.
-    expired: bool,
 }
 
 /// The page that is being read.
@@ -84,7 +85,8 @@ impl Session {
         let (tenant, sight) = (self.tenant, self.audience.sight.clone());
         let reading = if let Some(next) = self.progress.next_page() {
             let NextPage { domain, after, .. } = next;
-            read_snapshot(deps, next, SnapshotQuery { tenant, domain, sight, after, limit, bytes }).boxed()
+            let query = SnapshotQuery { tenant, domain, sight, after, limit, bytes };
+            read_snapshot(deps, next, query, self.progress.place().seq).boxed()
         } else {
             self.mailbox.open();
             let after = self.progress.at().seq;
@@ -100,7 +102,7 @@ impl Session {
     pub(super) fn on_page(&mut self, page: Page) {
         match page {
             Page::Snapshot(next, page) => self.on_snapshot_page(next, page),
-            Page::Replay(replay) if replay.expired => self.start_over(),
+            Page::Expired(head) => self.start_over(head),
             Page::Replay(replay) => {
                 for change in replay.changes {
                     self.push(&ServerFrame::DataUpdate(change));
@@ -147,8 +149,9 @@ impl Session {
 
     /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
+        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
         for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
-            self.outbox.push_data(outgoing.frame(delivery, self.socket.encoding()));
+            self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
         }
         self.finish_page(page.end, page.at_head);
     }
@@ -169,9 +172,11 @@ impl Session {
         }
     }
 
-    /// The place fell below the log's horizon: everything comes as a snapshot again (C3).
-    fn start_over(&mut self) {
-        let _fresh = self.progress.start_over(self.feed.head(), &self.subscriptions);
+    /// The place fell below the log's horizon: everything comes as a snapshot again (C3), from the head that
+    /// the page was read with. The feed may not have heard of it yet, and could lie below the horizon itself.
+    fn start_over(&mut self, head: Head) {
+        self.deps.metrics.catch_ups.of(CatchUpCause::Expired).inc();
+        let _fresh = self.progress.start_over(head, &self.subscriptions);
     }
 }
 
@@ -181,11 +186,13 @@ struct View {
     names: HashMap<DomainNo, Arc<str>>,
 }
 
-async fn read_snapshot(deps: Arc<Deps>, next: NextPage, query: SnapshotQuery) -> Page {
+/// Reads a page of a snapshot that is followed by a replay from `base`.
+async fn read_snapshot(deps: Arc<Deps>, next: NextPage, query: SnapshotQuery, base: u64) -> Page {
     let permit = deps.permits.acquire().await;
     let read = deps.store.snapshot_page(query).await;
     drop(permit);
     match read {
+        Ok(page) if base < page.place.horizon => Page::Expired(page.place.head),
         Ok(page) => Page::Snapshot(next, page),
         Err(error) => failed(&error).await,
     }
@@ -196,15 +203,18 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
     let (tenant, after) = (query.tenant, query.after);
     let read = async {
         let page = deps.store.log_page(query).await?;
+        if after < page.place.horizon {
+            return Ok(Page::Expired(page.place.head));
+        }
         deps.metrics.log_rows_read.inc_by(page.rows.len() as u64);
         let changes = read_changes(&deps, tenant, &page, &view).await?;
         let at_head = page.end.seq >= page.place.head.seq;
-        Ok(Replay { changes, end: page.end, at_head, expired: after < page.place.horizon })
+        Ok(Page::Replay(Replay { changes, end: page.end, at_head }))
     };
     let read = read.await;
     drop(permit);
     match read {
-        Ok(replay) => Page::Replay(replay),
+        Ok(page) => page,
         Err(error) => failed::<StoreError>(&error).await,
     }
 }

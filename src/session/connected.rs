@@ -4,28 +4,33 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::server::{ErrorFrame, Position};
-use synchub_protocol::{CloseReason, ErrorCode, ServerFrame};
+use bytes::Bytes;
+use synchub_protocol::server::{ErrorFrame, Goaway, Position};
+use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, gzip};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
+use super::digests::DigestReads;
 use super::event::Event;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
+use super::own_state::{OwnState, Renewal};
 use super::progress::Progress;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
 use crate::auth::Identity;
 use crate::push::{Feed, Membership};
-use crate::registry::{Command, Link, Mailbox, Subscriber};
+use crate::registry::{Command, GoAwayCause, Link, Mailbox, Subscriber};
 use crate::sync::{SubmitError, sync_result};
 
 /// How long a session that was told to go may take for its last answers.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What `goaway` says when the store's epoch rose (R1).
+pub(super) const EPOCH_CHANGED: &str = "epoch_changed";
 
 /// How the data lane is filled.
 #[derive(Debug)]
@@ -54,7 +59,10 @@ pub(super) struct Session {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) outbox: Outbox,
     pub(super) answers: InFlights,
+    pub(super) digests: DigestReads,
     pub(super) timers: Timers,
+    pub(super) own_state: OwnState,
+    pub(super) renewal: Renewal,
     pub(super) clock_samples: VecDeque<i64>,
     pub(super) forbidden: VecDeque<Instant>,
     /// The largest snapshot frame that the client takes.
@@ -93,8 +101,10 @@ impl Session {
     /// never stops talking starves nothing:
     /// - a timer that is due;
     /// - the oldest batch in flight was decided;
+    /// - a digest was read;
     /// - a page of a snapshot or of the log was read;
     /// - the node commands (goaway, replaced), or the feed offered rows;
+    /// - the key of a token that renews the session's was asked for;
     /// - the peer said something, or the socket has room again.
     async fn step(&mut self) -> Result<(), CloseReason> {
         if self.timers.due(Instant::now()) != Due::Nothing {
@@ -107,8 +117,10 @@ impl Session {
         tokio::select! {
             biased;
             settled = self.answers.next() => self.on_settled(settled),
+            read = self.digests.next() => self.on_digest_read(read),
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
             () = self.mailbox.woken() => self.on_woken(),
+            verified = self.renewal.next() => self.on_verified(verified),
             event = self.socket.event(wants_to_send) => self.on_event(event),
             () = sleep_until(deadline) => Ok(()),
         }
@@ -117,21 +129,23 @@ impl Session {
     fn on_woken(&mut self) -> Result<(), CloseReason> {
         match self.mailbox.take_command() {
             Some(Command::Close(reason)) => Err(reason),
-            Some(Command::GoAway { reconnect_after_ms }) => self.on_go_away(reconnect_after_ms),
+            Some(Command::GoAway { cause, reconnect_after_ms }) => self.on_go_away(cause, reconnect_after_ms),
             None => Ok(()),
         }
     }
 
-    /// The node stops: what is being decided is answered first.
-    fn on_go_away(&mut self, reconnect_after_ms: u64) -> Result<(), CloseReason> {
+    /// The session ends: what is being decided is answered first.
+    fn on_go_away(&mut self, cause: GoAwayCause, reconnect_after_ms: u64) -> Result<(), CloseReason> {
         if self.leaving {
             return Ok(());
         }
         self.leaving = true;
         self.timers.leave(Instant::now() + LEAVE_TIMEOUT);
-        let goaway =
-            synchub_protocol::server::Goaway { reason: "shutting_down".to_owned(), reconnect_after_ms };
-        self.say(&ServerFrame::Goaway(goaway))
+        let reason = match cause {
+            GoAwayCause::ShuttingDown => "shutting_down",
+            GoAwayCause::EpochChanged => EPOCH_CHANGED,
+        };
+        self.say(&ServerFrame::Goaway(Goaway { reason: reason.to_owned(), reconnect_after_ms }))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), CloseReason> {
@@ -269,15 +283,22 @@ impl Session {
         self.deps.cursors.seal(&cursor)
     }
 
+    /// A frame as it goes to this session alone.
+    pub(super) fn encode(&self, frame: &ServerFrame) -> Bytes {
+        let encoded = self.socket.encoding().encode(frame);
+        let smaller = self.socket.compresses().then(|| gzip::deflate(&encoded)).flatten();
+        smaller.unwrap_or(encoded)
+    }
+
     /// Queues a frame of the data lane.
     pub(super) fn push(&mut self, frame: &ServerFrame) {
-        let encoded = self.socket.encoding().encode(frame);
+        let encoded = self.encode(frame);
         self.outbox.push_data(encoded);
     }
 
     /// Queues a control frame.
     pub(super) fn say(&mut self, frame: &ServerFrame) -> Result<(), CloseReason> {
-        let encoded = self.socket.encoding().encode(frame);
+        let encoded = self.encode(frame);
         self.outbox.push_control(encoded)
     }
 

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -94,6 +94,18 @@ impl AsyncRead for Counting {
         self.read += (buffer.filled().len() - before) as u64;
         self.count();
         read
+    }
+}
+
+/// Reads and drops until the peer has ended.
+pub(super) fn poll_drain(mut io: Pin<&mut TcpStream>, context: &mut Context<'_>) -> Poll<()> {
+    let mut dropped = [0; 1024];
+    loop {
+        let mut buffer = ReadBuf::new(&mut dropped);
+        let read = ready!(io.as_mut().poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(());
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use synchub_rules::record::{DomainNo, Head, RecordNo, Scope, TenantNo};
 
+use crate::store::Witness;
+
 /// The hash of what a cursor covers of a domain: filter, scopes, definition.
 pub(crate) type CoverHash = [u8; 6];
 
@@ -58,6 +60,11 @@ impl Cursor {
     /// The place as the head of what was sent.
     pub(crate) fn place(&self) -> Head {
         Head { seq: self.seq, time_us: self.time_us }
+    }
+
+    /// What it says of the log (R1).
+    pub(crate) fn witness(&self) -> Witness {
+        Witness { tenant: self.tenant, epoch: self.epoch, place: self.place() }
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Deps {
     pub permits: Semaphore,
     /// What incomplete messages hold.
     pub reading: ReadPool,
+    /// Digests that may look at records at once.
+    pub scans: Semaphore,
     /// How many sessions there have been.
     pub sessions: AtomicU64,
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use synchub_protocol::client::Hello;
 use synchub_protocol::codec::decode_client;
-use synchub_protocol::server::ErrorFrame;
+use synchub_protocol::server::{ErrorFrame, Goaway};
 use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame};
 use tokio::time::timeout;
 
+use super::connected::EPOCH_CHANGED;
 use super::deps::Deps;
 use super::event::Event;
 use super::socket::Socket;
@@ -18,7 +19,7 @@ use super::subscriptions::{Reach, Rights, Subscriptions};
 use crate::auth::{Identity, Role};
 use crate::push::Feed;
 use crate::registry::{DeviceKey, Link, Living, Mailbox};
-use crate::store::{PartyKind, Registered, RegisteredDevice, Registration};
+use crate::store::{PartyKind, Registered, RegisteredDevice, Registration, Witness};
 
 /// A hello that was accepted, with everything that hangs on it.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Greeting {
 enum Refusal {
     /// The socket closes.
     Close(CloseReason),
+    /// The store's epoch rose: the peer begins anew, like everyone (R1).
+    NewEpoch,
     /// The peer may try again.
     Error(ErrorCode, String),
 }
@@ -85,6 +88,7 @@ async fn wait_for_hello(
                 match accept(deps, hello, token.as_deref()).await {
                     Ok(greeting) => return Ok(Box::new(greeting)),
                     Err(Refusal::Close(reason)) => return Err(reason),
+                    Err(Refusal::NewEpoch) => return Err(send_away(deps, socket).await?),
                     Err(Refusal::Error(code, message)) => ErrorFrame::new(Some(id), code, message),
                 }
             }
@@ -93,11 +97,11 @@ async fn wait_for_hello(
                 tracing::debug!(cause, "closing: not a frame");
                 return Err(CloseReason::Undecodable);
             }
-            Err(DecodeError::UnknownType { id, .. }) => {
-                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
-            }
-            Err(DecodeError::BadRequest { id, message }) => {
+            Err(DecodeError::BadRequest { kind, id, message }) if kind == "hello" => {
                 ErrorFrame::new(id, ErrorCode::BadRequest, message)
+            }
+            Err(DecodeError::UnknownType { id, .. } | DecodeError::BadRequest { id, .. }) => {
+                ErrorFrame::new(id, ErrorCode::Unauthorized, "say hello first")
             }
         };
         socket.writable().await?;
@@ -105,12 +109,20 @@ async fn wait_for_hello(
     }
 }
 
+/// Says `goaway` for a new epoch; returns the reason to close with.
+async fn send_away(deps: &Deps, socket: &mut Socket) -> Result<CloseReason, CloseReason> {
+    let goaway = Goaway { reason: EPOCH_CHANGED.to_owned(), reconnect_after_ms: deps.reconnect_after_ms() };
+    socket.writable().await?;
+    socket.send(socket.encoding().encode(&ServerFrame::Goaway(goaway)))?;
+    Ok(CloseReason::GoingAway)
+}
+
 async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<Greeting, Refusal> {
     let received_us = deps.clock.now_us();
     let token = hello.token.as_deref().or(token).ok_or(CloseReason::InvalidToken)?;
-    let identity = deps.verifier.verify(token, received_us).map_err(|error| {
+    let identity = deps.verifier.verify(token, received_us).await.map_err(|error| {
         tracing::info!(%error, "closing: the token was refused");
-        CloseReason::InvalidToken
+        if error.is_temporary() { CloseReason::Overloaded } else { CloseReason::InvalidToken }
     })?;
     let device = device(deps, &identity, &hello)?;
     let key = device.as_ref().map(|device| DeviceKey {
@@ -133,11 +145,15 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
     };
     compile(&Reach::Tenant)?;
-    let registered = register(deps, &identity, device, received_us).await?;
+    let witness = witness(deps, hello.cursor.as_deref());
+    let registered = register(deps, &identity, device, witness, received_us).await?;
+    if registered.lost {
+        return Err(Refusal::NewEpoch);
+    }
     if registered.deactivated {
         return Err(CloseReason::DeviceDeactivated.into());
     }
-    let feed = deps.feeds.open(registered.tenant).await.map_err(unavailable)?;
+    let feed = deps.feeds.open(registered.tenant, registered.place.epoch).await.map_err(unavailable)?;
     let reach = reach(deps, &identity, &registered).await?;
     let subscriptions = compile(&reach)?;
     let session = deps.next_session();
@@ -145,11 +161,16 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
     let living = Living {
         session,
         generation: registered.generation,
+        epoch: registered.place.epoch,
         install,
         attempt: hello.attempt,
         mailbox: Arc::clone(&mailbox),
     };
     let link = deps.devices.join(key, living);
+    // A rise since the registration has not seen this session among those to be closed.
+    if deps.store.epoch() != registered.place.epoch || feed.epoch() != registered.place.epoch {
+        return Err(Refusal::NewEpoch);
+    }
     Ok(Greeting {
         hello,
         identity,
@@ -193,6 +214,7 @@ async fn register(
     deps: &Deps,
     identity: &Identity,
     device: Option<RegisteredDevice>,
+    witness: Option<Witness>,
     at_us: i64,
 ) -> Result<Registered, Refusal> {
     let registration = Registration {
@@ -200,9 +222,15 @@ async fn register(
         user: identity.user.clone(),
         unit: identity.unit.clone(),
         device,
+        witness,
         at_us,
     };
     deps.registrar.register(registration).await.map_err(unavailable)
+}
+
+/// What the hello's cursor says of the log, if the hub made it (R1).
+fn witness(deps: &Deps, cursor: Option<&str>) -> Option<Witness> {
+    deps.cursors.open(cursor?).map(|cursor| cursor.witness())
 }
 
 /// What an identity may subscribe to.

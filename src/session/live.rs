@@ -17,10 +17,15 @@ impl Session {
         if self.outbox.has_data() {
             return;
         }
-        match &self.mode {
-            Mode::Live => self.drain(),
-            Mode::CatchUp(catch_up) if catch_up.is_reading() => {}
-            Mode::CatchUp(_) => self.read_page(),
+        if matches!(self.mode, Mode::Live) {
+            self.drain();
+        }
+        // A session that has just found rows forgotten reads at once: nothing else may ever wake it.
+        if let Mode::CatchUp(catch_up) = &self.mode
+            && !catch_up.is_reading()
+            && !self.outbox.has_data()
+        {
+            self.read_page();
         }
     }
 
@@ -28,7 +33,8 @@ impl Session {
         for _ in 0..ROWS_AT_ONCE {
             match self.next_post() {
                 Ok(Some(post)) => {
-                    let frame = post.outgoing.frame(post.delivery, self.socket.encoding());
+                    let frame =
+                        post.outgoing.frame(post.delivery, self.socket.encoding(), self.socket.compresses());
                     self.outbox.push_data(frame);
                 }
                 Ok(None) => break,

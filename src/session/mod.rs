@@ -2,7 +2,7 @@
 //!
 //! [`serve`] tells the story: shake hands, take the device's place in registry and feed, run until a
 //! reason to end, say goodbye. The parts: `handshake` waits for a hello that can be accepted,
-//! `begin` makes a session of it, `connected` is the loop, `on_client` answers what the client sends, `catch_up` and `live` fill the
+//! `begin` makes a session of it, `connected` is the loop, `on_client` and `digests` answer what the client sends, `catch_up` and `live` fill the
 //! data lane from `progress`, the session's place in the log. Nothing but the session writes to its
 //! socket, and no rule of sync stands here.
 
@@ -12,12 +12,14 @@ mod connected;
 mod counting;
 mod cursor;
 mod deps;
+mod digests;
 mod event;
 mod handshake;
 mod in_flight;
 mod live;
 mod on_client;
 mod outbox;
+mod own_state;
 mod progress;
 mod read_pool;
 mod socket;

@@ -1,5 +1,6 @@
 //! What a client may ask for once it has said hello.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use synchub_protocol::client::{Ack, Subscribe, Sync, Unsubscribe};
@@ -9,13 +10,17 @@ use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerF
 use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
+use super::cursor::Cursor;
 use super::handshake::rights;
 use super::in_flight::InFlight;
 use super::subscriptions::{SubscriptionError, Subscriptions};
 use crate::auth::Role;
 use crate::observe::CatchUpCause;
+use crate::store::Witness;
 use crate::sync::validate;
 
+/// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
+const NOT_OFFERED: [&str; 6] = ["catch_up", "pull", "resolve", "conflicts", "publish", "presence"];
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
@@ -34,6 +39,15 @@ impl Session {
             Ok(ClientFrame::Unsubscribe(unsubscribe)) => self.on_unsubscribe(&unsubscribe),
             Ok(ClientFrame::Sync(sync)) => self.on_sync(sync),
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
+            Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
+            Ok(ClientFrame::Token(token)) => self.on_token(token),
+            Ok(ClientFrame::Digest(digest)) => self.on_digest(digest),
+            Ok(ClientFrame::CatchUp(catch_up)) => self.refuse_type(Some(catch_up.id), "catch_up"),
+            Ok(ClientFrame::Pull(pull)) => self.refuse_type(Some(pull.id), "pull"),
+            Ok(ClientFrame::Resolve(resolve)) => self.refuse_type(Some(resolve.id), "resolve"),
+            Ok(ClientFrame::Conflicts(conflicts)) => self.refuse_type(Some(conflicts.id), "conflicts"),
+            Ok(ClientFrame::Publish(publish)) => self.refuse_type(Some(publish.id), "publish"),
+            Ok(ClientFrame::Presence(presence)) => self.refuse_type(Some(presence.id), "presence"),
             Ok(ClientFrame::Ping(ping)) => {
                 let now_us = self.deps.clock.now_us();
                 self.sample_clock(ping.client_time, now_us);
@@ -43,11 +57,19 @@ impl Session {
                 tracing::debug!(cause, "closing: not a frame");
                 Err(CloseReason::Undecodable)
             }
-            Err(DecodeError::UnknownType { id, kind }) => {
-                self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
+            Err(DecodeError::UnknownType { id, kind }) => self.refuse_type(id, &kind),
+            Err(DecodeError::BadRequest { kind, id, .. }) if NOT_OFFERED.contains(&kind.as_str()) => {
+                self.refuse_type(id, &kind)
             }
-            Err(DecodeError::BadRequest { id, message }) => self.refuse(id, ErrorCode::BadRequest, message),
+            Err(DecodeError::BadRequest { id, message, .. }) => {
+                self.refuse(id, ErrorCode::BadRequest, message)
+            }
         }
+    }
+
+    /// Refuses a request that this hub does not offer, whatever its fields say.
+    fn refuse_type(&mut self, id: Option<u64>, kind: &str) -> Result<(), CloseReason> {
+        self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
     }
 
     fn on_sync(&mut self, sync: Sync) -> Result<(), CloseReason> {
@@ -61,7 +83,8 @@ impl Session {
             return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
         if self.leaving {
-            let message = "the hub is stopping; send the batch again when you are back".to_owned();
+            let message =
+                "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
         let now_us = self.deps.clock.now_us();
@@ -110,12 +133,16 @@ impl Session {
 
     /// Takes the new set; `subscribed` goes in the data lane and a position follows (C3).
     fn resubscribe(&mut self, id: u64, subscriptions: Subscriptions) -> Result<(), CloseReason> {
+        if matches!(self.mode, Mode::Live) {
+            // What is live goes on from the head, however long nothing was for the device.
+            self.reach_head();
+        }
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
         let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
         let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
-        let encoded = self.socket.encoding().encode(&ServerFrame::Subscribed(subscribed));
+        let encoded = self.encode(&ServerFrame::Subscribed(subscribed));
         self.outbox.push_subscribed(encoded)?;
         self.named = None;
         if catches_up {
@@ -137,11 +164,32 @@ impl Session {
         if own && cursor.seq <= self.sent {
             self.deps.acks.note(self.author.device, cursor.seq);
         }
+        if cursor.tenant == self.tenant && self.is_doubtful(&cursor) {
+            self.examine(cursor.witness());
+        }
         Ok(())
     }
 
+    /// Whether a cursor names what this session does not know of: only then is the store asked (R1).
+    fn is_doubtful(&self, cursor: &Cursor) -> bool {
+        let (named, reached) = (cursor.place(), self.progress.place());
+        let other_row = named.seq == reached.seq && named.time_us != reached.time_us;
+        cursor.epoch > self.epoch
+            || (cursor.epoch == self.epoch && (named.seq > self.feed.head().seq || other_row))
+    }
+
+    /// Holds a cursor against the log beside the session, which is told like all others if the epoch rises.
+    fn examine(&self, witness: Witness) {
+        let deps = Arc::clone(&self.deps);
+        self.deps.tasks.spawn(async move {
+            if let Err(error) = deps.store.examine(witness).await {
+                tracing::warn!(%error, "a cursor could not be held against the log; its device shows it again");
+            }
+        });
+    }
+
     /// Refuses what the role may not do; the tenth time in a minute closes the socket.
-    fn forbid(&mut self, id: Option<u64>, message: &str) -> Result<(), CloseReason> {
+    pub(super) fn forbid(&mut self, id: Option<u64>, message: &str) -> Result<(), CloseReason> {
         let now = Instant::now();
         self.forbidden.push_back(now);
         while self.forbidden.front().is_some_and(|first| now.duration_since(*first) > FORBIDDEN_WINDOW) {

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
+use synchub_protocol::gzip::{self, InflateError};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::counting::Counting;
+use super::counting::{Counting, poll_drain};
 use super::event::Event;
 use super::read_pool::ReadPool;
 
@@ -33,6 +34,8 @@ pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
     max_frame_bytes: usize,
+    /// What a compressed frame may inflate to; none: neither side may compress.
+    pub(crate) inflated_bytes: Option<usize>,
     unflushed: bool,
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
@@ -59,6 +62,7 @@ impl Socket {
             stream: Some(stream.await),
             encoding,
             max_frame_bytes,
+            inflated_bytes: None,
             unflushed: false,
             swollen: false,
             sent_since_ready: 0,
@@ -68,6 +72,10 @@ impl Socket {
 
     pub(crate) fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    pub(crate) fn compresses(&self) -> bool {
+        self.inflated_bytes.is_some()
     }
 
     /// Takes what the peer sends from now on: it is known.
@@ -100,12 +108,13 @@ impl Socket {
         self.sent_since_ready < WRITE_BUFFER
     }
 
-    /// Sends a frame; only after [`Event::Writable`] and while there is room.
+    /// Sends a frame, compressed or not; only after [`Event::Writable`] and while there is room.
     pub(crate) fn send(&mut self, frame: Bytes) -> Result<(), CloseReason> {
         self.swollen |= frame.len() > WRITE_BUFFER;
         self.sent_since_ready += frame.len();
         self.put(match self.encoding {
             Encoding::MessagePack => Message::Binary(frame),
+            Encoding::Json if gzip::is_gzip(&frame) => Message::Binary(frame),
             Encoding::Json => Message::Text(Utf8Bytes::try_from(frame).expect("JSON is written as UTF-8")),
         })
     }
@@ -219,11 +228,26 @@ impl Socket {
         let frame = match (message, self.encoding) {
             (Message::Ping(_) | Message::Pong(_), _) => return Event::Alive,
             (Message::Close(_), _) => return Event::Ended(CloseReason::PeerClosed),
+            (Message::Binary(bytes), _) if self.compresses() && gzip::is_gzip(&bytes) => {
+                return self.inflate(&bytes);
+            }
             (Message::Binary(bytes), Encoding::MessagePack) => bytes,
             (Message::Text(text), Encoding::Json) => Bytes::from(text),
             _ => return Event::Ended(CloseReason::Undecodable),
         };
         if frame.len() > self.max_frame_bytes { Event::Oversized(frame.len()) } else { Event::Frame(frame) }
+    }
+
+    /// A compressed frame is held to its limit as it was sent, and to another one when it is inflated.
+    fn inflate(&self, message: &[u8]) -> Event {
+        if message.len() > self.max_frame_bytes {
+            return Event::Oversized(message.len());
+        }
+        match gzip::inflate(message, self.inflated_bytes.unwrap_or(0)) {
+            Ok(frame) => Event::Frame(frame),
+            Err(InflateError::TooLarge) => Event::Ended(CloseReason::FrameTooLarge),
+            Err(InflateError::Corrupt) => Event::Ended(CloseReason::Undecodable),
+        }
     }
 
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.
@@ -241,18 +265,6 @@ impl Socket {
         self.swollen = false;
         let config = config(2 * self.max_frame_bytes);
         self.stream = Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await);
-    }
-}
-
-/// Reads and drops until the peer has ended.
-fn poll_drain(mut io: Pin<&mut TcpStream>, context: &mut Context<'_>) -> Poll<()> {
-    let mut dropped = [0; 1024];
-    loop {
-        let mut buffer = ReadBuf::new(&mut dropped);
-        let read = ready!(io.as_mut().poll_read(context, &mut buffer));
-        if read.is_err() || buffer.filled().is_empty() {
-            return Poll::Ready(());
-        }
     }
 }
 

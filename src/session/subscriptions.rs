@@ -140,7 +140,8 @@ impl Subscriptions {
             }
             let filters = Filters::compile(&sent)
                 .map_err(|source| SubscriptionError::Filter { domain: name.clone(), source })?;
-            let hash = cover_hash(&domain, &filters, reach);
+            let turn = rights.catalog.turn(domain.no);
+            let hash = cover_hash((&domain, turn), &filters, reach);
             by_name.insert(name, Subscribed { domain, filters: Arc::new(filters), sent, hash });
         }
         if by_name.len() > rights.most {
@@ -182,9 +183,10 @@ impl Subscriptions {
 }
 
 /// What the copy of a domain hangs on: the filter, the scopes it uses, the definition (C1).
-fn cover_hash(domain: &Domain, filters: &Filters, reach: &Reach) -> CoverHash {
+fn cover_hash((domain, turn): (&Domain, u64), filters: &Filters, reach: &Reach) -> CoverHash {
     let mut hash = Sha256::new();
     hash.update(domain.definition.fingerprint());
+    hash.update(turn.to_be_bytes());
     hash.update([u8::from(*reach == Reach::Tenant)]);
     for party in reach.parties(domain.definition.visibility()) {
         hash.update(party.to_be_bytes());

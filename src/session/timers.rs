@@ -71,6 +71,11 @@ impl Timers {
         self.position_due.get_or_insert(now + delay);
     }
 
+    /// The session's token ends at `at` from now on.
+    pub(super) fn renew(&mut self, at: Instant) {
+        self.token_ends = at;
+    }
+
     /// The session ends at `at`, whatever is still to be said.
     pub(super) fn leave(&mut self, at: Instant) {
         self.leaves = Some(at);

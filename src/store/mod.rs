@@ -4,21 +4,24 @@
 //! store moves plain data: it never looks into a body and decides nothing about sync. A group commit
 //! hands what it read to the plan that the caller gave and writes what comes back.
 
+mod pages;
+mod purge;
 pub mod sqlite;
+
+pub use pages::{DigestQuery, DigestView, Digests, LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery};
+pub use purge::{PurgeQuery, Purgeable, Purged};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use synchub_protocol::server::Origin;
-use synchub_protocol::{DeviceKind, Priority};
+use synchub_protocol::DeviceKind;
 use synchub_rules::domain::Visibility;
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, RowKind, Scope, Sight,
-    TenantNo,
+    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, RecordNo, TenantNo,
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// A store of one hub, shared by its nodes.
@@ -39,11 +42,26 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// many records moved.
     async fn rescope(&self, domains: Vec<Visible>) -> Result<u64, StoreError>;
 
+    /// How often each domain was given with another text than the time before; answers in order. The text
+    /// says who is sent the domain's records: a cursor from before any such change is no good (C1).
+    async fn turns(&self, covers: Vec<(DomainNo, String)>) -> Result<Vec<u64>, StoreError>;
+
     /// The number of a unit or user, given out where it is new.
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError>;
 
     /// Moves devices' acknowledged places forward, all in one statement's worth of work (C10).
     async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError>;
+
+    /// Tenants after a number, rising, `limit` at most, whose log or tombstones are older than `before_us`.
+    async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError>;
+
+    /// Removes what is past its time, a bounded number of rows, in one short transaction (D3).
+    async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError>;
 
     /// The head of a tenant's log and what lies below it.
     async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError>;
@@ -53,6 +71,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// A page of a domain's live records.
     async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError>;
+
+    /// How many live records somebody sees of some domains, and the sums of their parts, all from one
+    /// moment. A domain without a filter costs the same however many records it has.
+    async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError>;
 
     /// Records with their changes down to a version, to tell how they stood before (V4, C5).
     async fn histories(
@@ -85,11 +107,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<serde_json::Value>, StoreError>;
 
+    /// The digests of a tenant's domains, for people; of one domain, each scope's too.
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError>;
+
     /// The key that authenticates cursors; made with the store, the same for its whole life.
     fn cursor_key(&self) -> [u8; 32];
 
     /// The history that the store is in.
     fn epoch(&self) -> u64;
+
+    /// The history that the store is in, as it rises. Whoever began in an older one has to begin anew (R1).
+    fn epochs(&self) -> watch::Receiver<u64>;
+
+    /// Looks whether what a cursor names stands in the log. Where it does not, history was lost and the
+    /// epoch has risen, durably, when this returns (R1). Returns the epoch.
+    async fn examine(&self, witness: Witness) -> Result<u64, StoreError>;
 
     /// Whether the store can read and write now.
     async fn check(&self) -> Result<(), StoreError>;
@@ -124,6 +160,8 @@ pub struct Committed {
     pub decisions: Vec<Decision>,
     /// The rows that were logged, in order, as they stand in the log.
     pub rows: Vec<LogRow>,
+    /// Whether the rows' views lack their data, and so cannot be routed.
+    pub rows_are_bare: bool,
     /// The history that they belong to.
     pub epoch: u64,
     /// The log's head after the group.
@@ -183,8 +221,21 @@ pub struct Registration {
     pub unit: Option<String>,
     /// The device; none for publishers and operators, who share the user's row with an empty id.
     pub device: Option<RegisteredDevice>,
+    /// What the cursor that came with the hello names, if the hub made it.
+    pub witness: Option<Witness>,
     /// When, in microseconds.
     pub at_us: i64,
+}
+
+/// What an authentic cursor says of the log (R1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Witness {
+    /// The tenant whose log it is.
+    pub tenant: TenantNo,
+    /// The history.
+    pub epoch: u64,
+    /// A place, and the time of the row there.
+    pub place: Head,
 }
 
 /// The device of a session that opens.
@@ -227,6 +278,9 @@ pub struct Registered {
     pub deactivated: bool,
     /// The log's head and what lies below it.
     pub place: LogPlace,
+    /// Whether its cursor proved that history was lost: the epoch has risen, and this session, like every
+    /// other, has to begin anew (R1).
+    pub lost: bool,
 }
 
 /// Where a tenant's log stands.
@@ -238,84 +292,4 @@ pub struct LogPlace {
     pub head: Head,
     /// Rows and tombstones at or below may be gone (D3).
     pub horizon: u64,
-}
-
-/// Asks for a page of the log.
-#[derive(Debug, Clone)]
-pub struct LogQuery {
-    /// The tenant.
-    pub tenant: TenantNo,
-    /// Only rows of scopes that may be seen.
-    pub sight: Sight,
-    /// Only rows after this place.
-    pub after: u64,
-    /// The most rows.
-    pub limit: usize,
-    /// The most bytes of records; the first row's record is read whatever its size.
-    pub bytes: usize,
-}
-
-/// A page of the log.
-#[derive(Debug, Clone, Default)]
-pub struct LogPage {
-    /// The log at the moment of reading.
-    pub place: LogPlace,
-    /// Everything for these scopes up to here is in the page: its last row where the page is full, else
-    /// the head.
-    pub end: Head,
-    /// The rows, in order.
-    pub rows: Vec<PageRow>,
-    /// The records of the rows, as they stood when the page was read.
-    pub records: HashMap<RecordNo, Arc<Record>>,
-}
-
-/// A log row as a page gives it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PageRow {
-    /// Its place.
-    pub seq: u64,
-    /// Its time, in microseconds.
-    pub time_us: i64,
-    /// Whose view it concerns.
-    pub scope: Scope,
-    /// What it says.
-    pub kind: RowKind,
-    /// The domain.
-    pub domain: DomainNo,
-    /// The record.
-    pub record: RecordNo,
-    /// The version that the change made.
-    pub version: u64,
-    /// Who wrote it.
-    pub origin: Arc<Origin>,
-    /// Its priority.
-    pub priority: Priority,
-}
-
-/// Asks for a page of a domain's live records: one scope after the other, each by number.
-#[derive(Debug, Clone)]
-pub struct SnapshotQuery {
-    /// The tenant.
-    pub tenant: TenantNo,
-    /// The domain.
-    pub domain: DomainNo,
-    /// Only records of scopes that may be seen.
-    pub sight: Sight,
-    /// The last record of the page before: its scope and number; none: from the beginning.
-    pub after: Option<(Scope, RecordNo)>,
-    /// The most records.
-    pub limit: usize,
-    /// The most bytes of records; the first is read whatever its size.
-    pub bytes: usize,
-}
-
-/// A page of a domain's live records.
-#[derive(Debug, Clone, Default)]
-pub struct SnapshotPage {
-    /// The records, in order.
-    pub records: Vec<Record>,
-    /// Whether nothing follows.
-    pub is_last: bool,
-    /// About how many live records these scopes hold; only for a page from the beginning.
-    pub total: Option<u64>,
 }

@@ -215,11 +215,11 @@ impl Committer {
         Ok(self.announce(tenant, committed))
     }
 
-    /// Tells the bus what is durable now.
+    /// Tells the bus what is durable now; of rows that cannot be routed only that they are there.
     fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
-        let Committed { decisions, rows, epoch, head } = committed;
+        let Committed { decisions, rows, rows_are_bare, epoch, head } = committed;
         if !rows.is_empty() {
-            let rows = rows.into_iter().map(Arc::new).collect();
+            let rows = rows.into_iter().filter(|_| !rows_are_bare).map(Arc::new).collect();
             self.bus.publish(Update { tenant, epoch, rows, head });
         }
         decisions

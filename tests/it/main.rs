@@ -1,10 +1,13 @@
 //! The hub's integration tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod disaster;
 mod domains;
 mod engine;
+mod holes;
 mod session;
 mod store;
 mod support;
 mod tidy;
+mod tokens;
 mod visibility;

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 use crate::copy::Reached;
 use crate::event::{Event, Stats};
 use crate::retry::Stopped;
-use crate::session::{Settings, State};
+use crate::session::{DeviceState, Settings, State};
 use crate::shared::{Shared, Wanted};
 use crate::storage::{CopyRecord, StorageError};
 use crate::ticket::Ticket;
@@ -85,6 +85,7 @@ impl Client {
             backoff: config.backoff,
             ack_every: config.ack_every,
             keep_accepted: config.keep_accepted,
+            compression: config.compression,
             heartbeat_secs: config.heartbeat_secs,
         };
         let state =
@@ -217,6 +218,19 @@ impl Client {
         self.handle.shared.woken.notify_one();
     }
 
+    /// Renews the token of the connection that is open; one that is not open asks the token source when
+    /// it is. The event is [`Event::TokenRenewed`], or [`Event::Refused`] and the old token goes on.
+    pub fn renew_token(&self, token: impl Into<String>) {
+        self.handle.shared.lock().state.renew_token(token.into());
+        self.handle.shared.woken.notify_one();
+    }
+
+    /// Tells the hub of the device's state, now and on every later connection; what is absent stays.
+    pub fn set_device_state(&self, state: DeviceState) {
+        self.handle.shared.lock().state.set_device_state(state);
+        self.handle.shared.woken.notify_one();
+    }
+
     /// How many edits wait for their answer.
     pub fn outbox_len(&self) -> usize {
         self.handle.shared.lock().state.outbox().len()
@@ -256,6 +270,10 @@ impl Client {
         self.handle.shared.want(Wanted::Stopped);
         self.handle.tracker.close();
         self.handle.tracker.wait().await;
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.handle.shared
     }
 
     fn stamped(&self, mut entry: Entry) -> Entry {

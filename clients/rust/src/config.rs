@@ -43,6 +43,8 @@ pub struct Config {
     pub ack_every: Duration,
     /// How long accepted edits are kept for a hub that lost them (R2). 24 h by default; zero keeps none.
     pub keep_accepted: Duration,
+    /// Whether frames may be compressed with gzip, both ways. True by default.
+    pub compression: bool,
     /// How many events a slow listener may fall behind before it misses some. 1024 by default.
     pub event_capacity: usize,
     /// The largest message taken from the hub, in bytes. 16 MiB by default.
@@ -71,6 +73,7 @@ impl Config {
             heartbeat_secs: None,
             ack_every: Duration::from_secs(1),
             keep_accepted: Duration::from_hours(24),
+            compression: true,
             event_capacity: 1024,
             max_message_bytes: 16 << 20,
             clock: Arc::new(SystemClock),

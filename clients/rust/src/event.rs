@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::server::{ChangeOperation, EntryResult, Fresh};
-use synchub_protocol::{Entry, ErrorCode};
+use synchub_protocol::server::{ChangeOperation, EntryResult, Fresh, SettingsApplied};
+use synchub_protocol::{Entry, ErrorCode, Timestamp};
 use uuid::Uuid;
 
 use crate::retry::{End, StopReason};
@@ -60,6 +60,13 @@ pub enum Event {
         /// What became of it.
         result: Arc<EntryResult>,
     },
+    /// The session goes on under the token that was given to [`crate::Client::renew_token`].
+    TokenRenewed {
+        /// When that one ends.
+        expires_at: Timestamp,
+    },
+    /// The hub knows the device's state.
+    SettingsApplied(SettingsApplied),
     /// A whole request was refused.
     Refused {
         /// The code to act on.

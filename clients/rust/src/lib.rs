@@ -33,6 +33,7 @@
 //! - It edits with [`Client::create`], [`Client::edit`] and [`Client::delete`], online or not. Each gives a
 //!   [`Ticket`]; [`Ticket::stored`] says when the edit survives a kill, the ticket itself what became of it.
 //! - It listens to [`Client::events`] to know what to draw again.
+//! - It may prove with [`Client::compare`] that its copy holds what the hub holds.
 //! - It gives a [`TokenSource`] that fetches a fresh token, and acts on [`Event::Stopped`].
 //!
 //! One storage belongs to one account: an app used by several accounts starts a client for each.
@@ -56,6 +57,7 @@
 //!    acknowledged cursor that was not stored would lose changes.
 
 pub mod client;
+pub mod compare;
 pub mod config;
 pub mod event;
 
@@ -76,10 +78,12 @@ mod testing;
 
 pub use client::{Client, StartError};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use compare::{CompareError, Comparison};
 pub use config::{Backoff, Config, Install, TokenError, TokenSource};
 pub use copy::Reached;
 pub use event::{Event, Stats};
 pub use retry::{End, StopReason, Stopped};
+pub use session::DeviceState;
 pub use storage::{CopyRecord, MemoryStorage, SqliteStorage, Storage, StorageError};
 pub use synchub_protocol as protocol;
 pub use ticket::Ticket;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::event::Event;
 use crate::retry::{StopReason, Stopped};
-use crate::session::State;
+use crate::session::{State, Verdict};
 
 /// What the app wants of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) is_idle: bool,
     pub(crate) stored_revision: u64,
     pub(crate) tickets: HashMap<u64, oneshot::Sender<EntryResult>>,
+    /// Who waits for a comparison with the hub.
+    pub(crate) comparing: HashMap<u64, oneshot::Sender<Verdict>>,
     /// Made when the first listener comes: a client without listeners keeps no events.
     pub(crate) events: Option<broadcast::Sender<Event>>,
     pub(crate) stopped: Option<StopReason>,
@@ -63,6 +65,7 @@ impl Shared {
             is_idle: false,
             stored_revision: 0,
             tickets: HashMap::new(),
+            comparing: HashMap::new(),
             events: None,
             stopped: None,
         };
@@ -92,6 +95,7 @@ impl Shared {
             inner.is_idle = true;
             inner.stopped = Some(reason.clone());
             inner.tickets.clear();
+            inner.comparing.clear();
             inner.emit(Event::Stopped { reason });
             inner.events = None;
         }

@@ -53,7 +53,10 @@ impl Means {
         let token = self.signer.sign(&actor, SystemClock.now().0)?;
         let device = json!({"id": actor.device, "kind": "phone"});
         let mut wire = Wire::open(self.address, MessagePack).await?;
-        wire.say(&json!({"type": "hello", "id": 1, "token": token, "device": device})).await;
+        wire.say(
+            &json!({"type": "hello", "id": 1, "token": token, "device": device, "compression": ["gzip"]}),
+        )
+        .await;
         match wire.hear().await? {
             Heard::Frame(frame) if frame["type"] == "welcome" => Ok(wire),
             other => bail!("no welcome: {other:?}"),
@@ -143,6 +146,8 @@ pub(super) const QUICK: &[Attack] = &[
     known("garbage", "4503", |means| frames::garbage(&means.chance)),
     known("a frame over the limit", "too_large", |_| frames::padded(1_500_000)),
     known("a frame over twice the limit", "4505", |_| frames::padded(2_200_000)),
+    known("a gzip bomb", "4505", |_| frames::gzip_bomb()),
+    known("broken gzip", "4503", |_| frames::broken_gzip()),
     known("parts without end", "4505", |_| frames::parts_without_end()),
     known("empty parts", "4503", |_| frames::empty_parts()),
     known("pings by the thousand", "pong", |_| frames::pings()),

@@ -1,7 +1,9 @@
 //! What is sent in attacks.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
-use synchub_protocol::Encoding;
+use synchub_protocol::{Encoding, gzip};
 
 use super::wire::{BINARY, CONTINUATION, FINAL, PING, TEXT, frame, head, message};
 use crate::chance::Chance;
@@ -40,6 +42,20 @@ pub(super) fn announced_message() -> Vec<u8> {
 /// A ping request of this size.
 pub(super) fn padded(size: usize) -> Vec<u8> {
     packed(&json!({"type": "ping", "id": 5, "padding": "x".repeat(size)}))
+}
+
+/// A ping request of 64 MiB, in as many KiB.
+pub(super) fn gzip_bomb() -> Vec<u8> {
+    static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let frame = [&b"\x81\xa4type\xdb\x04\x00\x00\x00"[..], &vec![b'x'; 64 * MIB]].concat();
+        gzip::deflate(&frame).map(|bytes| bytes.to_vec()).unwrap_or_default()
+    });
+    message(Encoding::MessagePack, &BOMB)
+}
+
+/// What begins as gzip and is none.
+pub(super) fn broken_gzip() -> Vec<u8> {
+    message(Encoding::MessagePack, &[&b"\x1f\x8b\x08\x00"[..], &[7; 2000]].concat())
 }
 
 /// A message in parts that never ends.

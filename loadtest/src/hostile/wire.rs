@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use synchub_protocol::Encoding;
+use synchub_protocol::{Encoding, gzip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -117,6 +117,10 @@ impl Wire {
             self.stream.read_exact(&mut payload).await?;
             match first & 0x0f {
                 TEXT => return Ok(Heard::Frame(serde_json::from_slice(&payload)?)),
+                BINARY if gzip::is_gzip(&payload) => {
+                    let frame = gzip::inflate(&payload, 1 << 26)?;
+                    return Ok(Heard::Frame(rmp_serde::from_slice(&frame)?));
+                }
                 BINARY => return Ok(Heard::Frame(rmp_serde::from_slice(&payload)?)),
                 0x8 => {
                     let code = payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));

@@ -23,6 +23,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) installs: &'a [Uuid],
     /// How often a version went down in each device's copy.
     pub(crate) regressions: &'a [u64],
+    /// Where a copy and the hub's digest of it do not agree, in words; empty where none was asked for.
+    pub(crate) differences: &'a [String],
     /// Where copies went over versions.
     pub(crate) jumps: &'a [Jump],
     /// Where a version came with other data than elsewhere.
@@ -129,6 +131,9 @@ impl Judged {
         }
         for (device, regressions) in evidence.survey.devices.iter().zip(evidence.regressions) {
             judge_regressions(&device.to_string(), *regressions, &mut findings);
+        }
+        for difference in evidence.differences {
+            findings.add("another digest", || difference.clone());
         }
         for mismatch in evidence.mismatches {
             let device = mismatch.device.map(|device| evidence.survey.devices[device].to_string());

@@ -18,6 +18,7 @@ struct Replay {
     entries: Vec<Entry>,
     installs: Vec<Uuid>,
     regressions: Vec<u64>,
+    differences: Vec<String>,
     jumps: Vec<Jump>,
     mismatches: Vec<Mismatch>,
     store: TenantStore,
@@ -49,6 +50,7 @@ fn good() -> Replay {
         entries: vec![entry(Status::Created, 1), entry(Status::Updated, 2)],
         installs,
         regressions: vec![0, 0],
+        differences: Vec::new(),
         jumps: Vec::new(),
         mismatches: Vec::new(),
         store,
@@ -63,6 +65,7 @@ impl Replay {
             entries: &self.entries,
             installs: &self.installs,
             regressions: &self.regressions,
+            differences: &self.differences,
             jumps: &self.jumps,
             mismatches: &self.mismatches,
         }
@@ -136,6 +139,10 @@ fn went_down(replay: &mut Replay) {
     replay.regressions[0] = 1;
 }
 
+fn other_digest(replay: &mut Replay) {
+    replay.differences.push("t/ann/phone: 1 record more".to_owned());
+}
+
 /// Bob's change came after the hub had said that Ann's device has everything, and so went unseen.
 fn passed_over(replay: &mut Replay) {
     let (domain, id) = ("ticket".into(), Uuid::from_u128(7));
@@ -187,11 +194,12 @@ fn the_verdict_against_the_store_is_yes_only_when_all_agree() {
 
 #[test]
 fn the_verdict_against_snapshots_finds_what_can_be_seen_from_outside() {
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (nothing, &[]),
         (lost_change, &["copy at another version"]),
         (wrong_data, &["copy with other data"]),
         (lost_record, &["copy lacks"]),
+        (other_digest, &["another digest"]),
         (written_twice, &["versions"]),
         (answered_but_not_stored, &["versions"]),
         (answered_twice, &["answered more than once"]),

@@ -37,18 +37,7 @@ impl Catalog {
             let path = path.as_ref();
             let (tenant, stem) =
                 whose(path).ok_or_else(|| DefinitionError::Path { file: path.to_owned() })?;
-            let definition = Definition::parse(path, text.as_ref())?;
-            if definition.name() != stem {
-                return Err(DefinitionError::Rule {
-                    file: path.to_owned(),
-                    place: "name".to_owned(),
-                    message: format!(
-                        "is {:?}, but the file is named {stem:?}; make both the same",
-                        definition.name()
-                    ),
-                });
-            }
-            self = self.with(tenant, definition);
+            self = self.with(tenant, Definition::parse_named(path, stem, text.as_ref())?);
         }
         self.check_paths()?;
         Ok(self)
@@ -95,7 +84,9 @@ impl Catalog {
         tables.flatten().map(|(name, definition)| (name.as_str(), definition)).collect()
     }
 
-    fn check_paths(&self) -> Result<(), DefinitionError> {
+    /// Checks that no two domains of a tenant have the same address over HTTP; [`Catalog::load`] has
+    /// done it.
+    pub fn check_paths(&self) -> Result<(), DefinitionError> {
         for own in std::iter::once(None).chain(self.tenants.values().map(Some)) {
             let mut seen = HashMap::new();
             for (name, definition) in self.view(own) {

@@ -88,6 +88,16 @@ impl Definition {
             message,
         })
     }
+
+    /// Reads a definition file that is called `stem` and `.toml`: the domain must have that name.
+    pub fn parse_named(file: &str, stem: &str, text: &str) -> Result<Self, DefinitionError> {
+        let definition = Self::parse(file, text)?;
+        if definition.name == stem {
+            return Ok(definition);
+        }
+        let message = format!("is {:?}, but the file is named {stem:?}; make both the same", definition.name);
+        Err(DefinitionError::Rule { file: file.to_owned(), place: "name".to_owned(), message })
+    }
 }
 
 fn compile(file: DefinitionFile) -> Result<Definition, Fault> {

@@ -57,6 +57,11 @@ impl Filters {
         Self { filters: vec![(Filter::everything(), SubscriptionPriority::All)] }
     }
 
+    /// Whether every record of the domain is wanted, whatever its fields.
+    pub fn wants_everything(&self) -> bool {
+        self.filters.iter().any(|(filter, _)| filter.conditions.is_empty())
+    }
+
     /// Whether any of the subscriptions wants a record with these fields.
     pub fn matches(&self, data: &Data) -> bool {
         self.filters.iter().any(|(filter, _)| filter.matches(data))
@@ -71,7 +76,7 @@ impl Filters {
 
     /// The same text for every way to say the same set of filters; priorities are not in it (C3).
     pub fn canonical(&self) -> String {
-        if self.filters.iter().any(|(filter, _)| filter.conditions.is_empty()) {
+        if self.wants_everything() {
             return format!("[{}]", Filter::everything().canonical);
         }
         let mut texts: Vec<&str> = self.filters.iter().map(|(filter, _)| filter.canonical()).collect();

@@ -260,7 +260,7 @@ impl Batch<'_> {
             }
         }
         for number in &self.corrected {
-            overlay.close_review(author.install, *number, self.start);
+            overlay.close_review(author.install, *number);
         }
         if let Some(last) = self.number(outcomes.len()).map(|next| next.saturating_sub(1)) {
             overlay.raise_mark(author.install, last);

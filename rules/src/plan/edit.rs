@@ -164,20 +164,25 @@ fn check(slot: &Slot, case: &Case<'_>, edits: &[Edit<'_>]) -> Result<(Arc<Data>,
             definition.check_transition(slot.record.data.get(*field), value, case.hand())?;
         }
     }
-    let (data, old) = apply(&slot.record.data, edits);
+    let (data, old) = apply(definition, &slot.record.data, edits);
     definition.check_record(&data, edits.iter().map(|edit| edit.field))?;
     Ok((data, old))
 }
 
-/// The record's fields with the edits, and the values that these replace.
-fn apply(standing: &Arc<Data>, edits: &[Edit<'_>]) -> (Arc<Data>, Data) {
+/// The record's fields with the edits, and the values that these replace. Of an append-only list only that
+/// it stood: to keep the whole list with each element that joins it would cost its square.
+fn apply(definition: &Definition, standing: &Arc<Data>, edits: &[Edit<'_>]) -> (Arc<Data>, Data) {
     let mut data = Arc::clone(standing);
     let mut old = Data::new();
     if !edits.is_empty() {
         let data = Arc::make_mut(&mut data);
         for Edit { field, value, .. } in edits {
             let before = data.insert((*field).to_owned(), value.clone().into_owned());
-            old.insert((*field).to_owned(), before.unwrap_or_default());
+            let before = match before {
+                Some(Value::Array(_)) if is_append(definition, field) => Value::Array(Vec::new()),
+                before => before.unwrap_or_default(),
+            };
+            old.insert((*field).to_owned(), before);
         }
     }
     (data, old)

@@ -8,6 +8,7 @@
 mod answer;
 mod batch;
 mod delete;
+mod digests;
 mod edit;
 mod entry;
 mod hash;

@@ -1,6 +1,7 @@
 //! What the batches of a group have made of what was loaded, and the way back for one that sinks.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use synchub_protocol::server::EntryError;
 use uuid::Uuid;
@@ -8,8 +9,9 @@ use uuid::Uuid;
 use crate::group::{
     BatchRow, Loaded, RecordWrite, RefusedNumber, ReviewKind, StoredBatch, StoredReview, Writes,
 };
+use crate::plan::digests::Changes;
 use crate::plan::slot::Slot;
-use crate::record::{DeviceNo, DomainNo, Head, InstallNo, Record, RecordNo};
+use crate::record::{self, DeviceNo, DomainNo, Head, InstallNo, LogRow, MAX_VIEWS_WEIGHT, Record, RecordNo};
 
 /// What names a record within a tenant.
 pub(super) type RecordKey = (DomainNo, Uuid);
@@ -22,6 +24,8 @@ pub(super) struct Overlay {
     pub(super) version_floor: u64,
     /// Rows, reviews and the head grow here as batches are decided.
     pub(super) writes: Writes,
+    /// What the rows' views weigh together.
+    views_weight: usize,
     records: HashMap<RecordKey, Slot>,
     /// The records to write, in the order in which they were first touched.
     touched: Vec<RecordKey>,
@@ -51,6 +55,7 @@ struct Undo {
 pub(super) struct Start {
     head: Head,
     n_rows: usize,
+    views_weight: usize,
     pub(super) n_reviews: usize,
     n_touched: usize,
     n_used: usize,
@@ -63,6 +68,7 @@ impl Overlay {
             epoch: loaded.epoch,
             version_floor: loaded.version_floor,
             writes: Writes { head: loaded.head, ..Writes::default() },
+            views_weight: 0,
             records: loaded.records.into_iter().map(|(key, history)| (key, Slot::loaded(history))).collect(),
             touched: Vec::new(),
             free_numbers: loaded.free_numbers,
@@ -121,6 +127,7 @@ impl Overlay {
         Start {
             head: self.writes.head,
             n_rows: self.writes.rows.len(),
+            views_weight: self.views_weight,
             n_reviews: self.writes.reviews.len(),
             n_touched: self.touched.len(),
             n_used: self.n_used,
@@ -143,9 +150,24 @@ impl Overlay {
         }
         self.writes.head = start.head;
         self.writes.rows.truncate(start.n_rows);
+        self.views_weight = start.views_weight;
         self.writes.reviews.truncate(start.n_reviews);
         self.touched.truncate(start.n_touched);
         self.n_used = start.n_used;
+    }
+
+    /// Adds a row. Once the views weigh too much, all of them are given up: who routes the rows would
+    /// have to ask the log for some, so it asks for all.
+    pub(super) fn push_row(&mut self, row: LogRow) {
+        let views = [&row.before, &row.after].into_iter().flatten();
+        self.views_weight += views.map(|view| record::weight(&view.data)).sum::<usize>();
+        self.writes.rows.push(row);
+        if self.writes.rows_are_bare {
+            self.writes.rows.last_mut().map(strip);
+        } else if self.views_weight > MAX_VIEWS_WEIGHT {
+            self.writes.rows_are_bare = true;
+            self.writes.rows.iter_mut().for_each(strip);
+        }
     }
 
     pub(super) fn is_current(&self, device: DeviceNo, generation: Option<u64>) -> bool {
@@ -193,29 +215,36 @@ impl Overlay {
         self.corrections.get(&(install, number)).copied()
     }
 
-    /// Takes a corrected entry out of the inbox. One that this group refused has no row yet: it stands
-    /// among the reviews that were there before the batch.
-    pub(super) fn close_review(&mut self, install: InstallNo, number: u64, start: Start) {
+    /// Takes a corrected entry out of the inbox. One that this group refused has no row yet.
+    pub(super) fn close_review(&mut self, install: InstallNo, number: u64) {
         if let Some(review) = self.correction(install, number) {
             if !self.writes.corrected.contains(&review.no) {
                 self.writes.corrected.push(review.no);
             }
             return;
         }
-        let mut place = 0;
         self.writes.reviews.retain(|review| {
-            place += 1;
-            let corrected = review.kind == ReviewKind::Refused
-                && review.install == install
-                && review.number == Some(number);
-            place > start.n_reviews || !corrected
+            let is_its_own = review.install == install && review.number == Some(number);
+            !(review.kind == ReviewKind::Refused && is_its_own)
         });
     }
 
     pub(super) fn finish(mut self) -> Writes {
-        let mut slots = self.touched.iter().filter_map(|key| self.records.remove(key));
-        let records = slots.by_ref().map(|slot| RecordWrite { is_new: slot.is_new, record: slot.record });
+        let slots = self.touched.iter().filter_map(|key| self.records.remove(key));
+        let mut digests = Changes::default();
+        let records = slots.map(|slot| {
+            digests.note(&slot);
+            RecordWrite { is_new: slot.is_new, record: slot.record }
+        });
         self.writes.records = records.collect();
+        self.writes.digests = digests.finish();
         self.writes
+    }
+}
+
+/// Takes the data out of a row's views.
+fn strip(row: &mut LogRow) {
+    for view in [&mut row.before, &mut row.after].into_iter().flatten() {
+        view.data = Arc::default();
     }
 }

@@ -1,6 +1,7 @@
 //! One record of the overlay with its latest changes, and what they tell about an older version.
 
 use crate::conflict::owners;
+use crate::plan::digests::Counted;
 use crate::record::{HISTORY_LIMIT, History, InstallNo, PastChange, Record};
 
 /// A record as the batches so far have left it.
@@ -11,6 +12,8 @@ pub(super) struct Slot {
     pub(super) changes: Vec<PastChange>,
     /// Version and time of the record as it was loaded, where no change of it was.
     start: Option<(u64, i64)>,
+    /// How the record counts in the digests that are stored.
+    pub(super) counted: Option<Counted>,
     /// Whether the store does not have it yet.
     pub(super) is_new: bool,
     /// Whether it is to be written.
@@ -22,11 +25,12 @@ impl Slot {
         let History { record, mut changes } = history;
         changes.reverse();
         let start = changes.is_empty().then_some((record.version, record.time_us));
-        Self { record, changes, start, is_new: false, touched: false }
+        let counted = Counted::of(&record);
+        Self { record, changes, start, counted, is_new: false, touched: false }
     }
 
     pub(super) fn new(record: Record) -> Self {
-        Self { record, changes: Vec::new(), start: None, is_new: true, touched: false }
+        Self { record, changes: Vec::new(), start: None, counted: None, is_new: true, touched: false }
     }
 
     /// The changes after a version, oldest first; none where they do not reach down to it, or are more

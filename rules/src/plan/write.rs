@@ -10,7 +10,7 @@ use crate::domain::Visibility;
 use crate::group::{Author, Domain};
 use crate::plan::overlay::{Overlay, RecordKey};
 use crate::record::{
-    Head, LogRow, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, View, Write,
+    Head, LogRow, NOT_LOGGED, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, View, Write,
 };
 
 /// What an entry does to its record.
@@ -64,7 +64,7 @@ impl Overlay {
         let past = PastChange {
             version,
             seq: place.seq,
-            prev: slot.record.seq,
+            prev: place_before(&slot.record),
             time_us: place.time_us,
             kind,
             scope: change.home.scope,
@@ -113,7 +113,7 @@ impl Overlay {
             record: record.map_or(0, |record| record.no),
             key: key.1,
             version: version.unwrap_or(self.version_floor).max(self.epoch << 32) + 1,
-            prev: record.map_or(0, |record| record.seq),
+            prev: record.map_or(0, place_before),
             time_us: 0,
             install: author.install,
             origin: Arc::clone(&author.origin),
@@ -137,10 +137,15 @@ impl Overlay {
         let last = self.writes.head;
         let seq = last.seq.max(self.epoch << 40) + 1;
         let time_us = self.now_us.max(last.time_us + 1);
-        self.writes.rows.push(LogRow { seq, time_us, ..row });
+        self.push_row(LogRow { seq, time_us, ..row });
         self.writes.head = Head { seq, time_us };
         self.writes.head
     }
+}
+
+/// The place of a record's last change.
+fn place_before(record: &Record) -> u64 {
+    if record.version > 0 && record.seq == 0 { NOT_LOGGED } else { record.seq }
 }
 
 /// Brings the record to what the change leaves.

@@ -232,6 +232,18 @@ fn e10_a_conflict_sinks_unless_the_entry_had_its_way() {
 }
 
 #[test]
+fn e10_d1_a_delete_that_sank_with_its_batch_is_not_said_to_have_happened() {
+    let mut hub = Hub::default();
+    hub.put(&device(20), create(RECENT, 1, json!({"a": 1})));
+    let entries = [delete(RECENT, 1, 1), delta(RECENT, 1, 1, json!({"a": 2}))];
+    let answer = answered(hub.one(batch(&device(10), entries).atomic()));
+    assert_eq!(statuses(&answer), [Status::Error, Status::Conflict]);
+    let stands: Vec<_> = answer.outcomes.iter().map(|one| (one.stored.version, one.stored.deleted)).collect();
+    assert_eq!(stands, [(Some(1), false), (Some(1), false)]);
+    assert!(!hub.record(RECENT, 1).deleted);
+}
+
+#[test]
 fn e10_what_was_decided_before_does_not_sink_and_is_not_sunk() {
     let mut hub = Hub::default();
     hub.one(batch(&device(10), [delete(RECENT, 9, 1), create(RECENT, 1, json!({}))]).from(1));

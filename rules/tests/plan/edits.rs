@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use synchub_protocol::ErrorCode;
 use synchub_protocol::server::{Resolution, Status, Strategy};
 use synchub_rules::group::ReviewKind;
-use synchub_rules::record::{InstallNo, RowKind};
+use synchub_rules::record::{InstallNo, MAX_WEIGHT, RowKind};
 
 use crate::support::{Asked as _, Hub, create, data, delete, delta, device, edit};
 
@@ -109,12 +109,52 @@ fn e3_before_version_zero_there_was_nothing() {
 
 #[test]
 fn e3_a_base_older_than_the_log_makes_every_field_an_edit() {
-    for (horizon, status) in [(1, Status::Unchanged), (2, Status::Conflict)] {
+    for (horizon, sent, status) in [
+        (1, 1, Status::Unchanged),
+        (2, 1, Status::Conflict),
+        // What stood in between is not what stood in the base.
+        (1, 2, Status::Conflict),
+        (2, 2, Status::Conflict),
+    ] {
         let mut hub = hub(RECENT);
         hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
         hub.put(&device(20), delta(RECENT, 1, 2, json!({"b": 3})));
         hub.store.horizon = horizon;
-        assert_eq!(hub.put(&device(30), edit(RECENT, 1, 1, json!({"b": 1}))).status(), status);
+        let outcome = hub.put(&device(30), edit(RECENT, 1, 1, json!({"b": sent})));
+        assert_eq!(outcome.status(), status, "{horizon} {sent}");
+    }
+}
+
+#[test]
+fn e3_before_version_zero_is_only_known_with_the_row_that_created() {
+    for (horizon, status) in [(0, Status::Conflict), (1, Status::Conflict)] {
+        let mut hub = hub(RECENT);
+        hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
+        hub.store.horizon = horizon;
+        assert_eq!(hub.put(&device(30), create(RECENT, 1, json!({"b": 1}))).status(), status, "{horizon}");
+    }
+}
+
+#[test]
+fn e3_d3_before_a_first_version_above_the_floor_there_was_nothing() {
+    let mut hub = Hub::default();
+    hub.store.version_floor = 7;
+    hub.put(&device(10), create(RECENT, 1, json!({"a": 1})));
+    let outcome = hub.put(&device(20), delta(RECENT, 1, 8, json!({"b": 2})));
+    assert_eq!(outcome.version(), 9);
+    assert_eq!(hub.put(&device(30), create(RECENT, 1, json!({"a": null}))).status(), Status::Unchanged);
+}
+
+#[test]
+fn e3_r1_a_base_is_read_back_over_a_jump_of_the_epoch() {
+    let mut hub = hub(RECENT);
+    hub.put(&device(20), delta(RECENT, 1, 1, json!({"b": 2})));
+    hub.store.epoch = 1;
+    let outcome = hub.put(&device(20), delta(RECENT, 1, 2, json!({"c": 1})));
+    assert_eq!(outcome.version(), (1 << 32) + 1);
+    for base in [1, 2] {
+        let outcome = hub.put(&device(30), edit(RECENT, 1, base, json!({"c": null})));
+        assert_eq!(outcome.status(), Status::Unchanged, "c was nothing in version {base}");
     }
 }
 
@@ -325,4 +365,20 @@ fn e6_unchanged_makes_nothing_even_on_an_old_version() {
     let outcome = hub.put(&device(30), delta(RECENT, 1, 1, json!({"a": 2, "c": null})));
     assert_eq!((outcome.status(), outcome.version()), (Status::Unchanged, 2));
     assert_eq!((hub.rows().len(), hub.value(RECENT, 1, "c")), (2, Value::Null));
+}
+
+#[test]
+fn a_record_grows_to_a_bound_and_may_always_shrink() {
+    let text = |length: usize| "x".repeat(length);
+    let mut hub = Hub::default();
+    hub.put(&device(10), create(RECENT, 1, json!({"a": text(MAX_WEIGHT * 3 / 4)})));
+    let refused = hub.put(&device(10), delta(RECENT, 1, 1, json!({"b": text(MAX_WEIGHT / 2)})));
+    assert_eq!((refused.status(), refused.code()), (Status::Error, Some(ErrorCode::TooLarge)));
+    assert_eq!(hub.record(RECENT, 1).version, 1);
+    // One that is over the bound already is not stuck there.
+    hub.put(&device(10), create(RECENT, 2, json!({"a": text(MAX_WEIGHT * 2), "b": 1})));
+    let mut put = |data| hub.put(&device(10), delta(RECENT, 2, 9, data)).status();
+    assert_eq!(put(json!({"b": 2})), Status::Updated);
+    assert_eq!(put(json!({"b": "longer"})), Status::Error);
+    assert_eq!(put(json!({"a": text(MAX_WEIGHT)})), Status::Updated);
 }

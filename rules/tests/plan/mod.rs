@@ -3,8 +3,11 @@
 mod batches;
 mod checks;
 mod deletes;
+mod digests;
 mod edits;
 mod histories;
+mod memory;
 mod reads;
 mod scopes;
+mod silent;
 mod times;

@@ -1,7 +1,7 @@
 //! Times, numbers and stamps.
 
 use serde_json::json;
-use synchub_protocol::server::Resolution;
+use synchub_protocol::server::{Resolution, Status};
 use synchub_rules::group::Author;
 use synchub_rules::record::Stamp;
 
@@ -107,4 +107,30 @@ fn t2_the_bound_holds_within_a_group_too() {
     let outcome = &crate::support::answered(decisions[1].clone()).outcomes[0];
     assert_eq!(outcome.resolution(), Some(Resolution::Client));
     assert_eq!(stamp(&hub).time_us, created + 1);
+}
+
+/// Where a group is cut is chance: what it knows beyond what it may read back must change nothing.
+#[test]
+fn t2_e3_a_hundred_changes_of_the_same_group_tell_no_more_than_those_of_the_log() {
+    for (n, known) in [(99, true), (100, false)] {
+        for in_one_group in [true, false] {
+            let mut hub = Hub::default();
+            hub.put(&device(10), create(RECENT, 1, json!({"a": 1, "b": 1})));
+            let bound = if known { hub.rows()[0].time_us + 1 } else { 0 };
+            hub.store.epoch = 1;
+            let changes = (0..n).map(|n| delta(RECENT, 1, 1 << 40, json!({"b": n + 2})));
+            let changes = batch(&device(20), changes.collect::<Vec<_>>());
+            let set_back = batch(&device(30), [edit(RECENT, 1, 1, json!({"b": 1})).made(0)]);
+            let later = batch(&device(40), [delta(RECENT, 1, 1, json!({"d": 1})).made(0)]);
+            let decisions = if in_one_group {
+                hub.group(vec![changes, set_back, later])
+            } else {
+                [changes, set_back, later].map(|one| hub.one(one)).to_vec()
+            };
+            let outcome = &crate::support::answered(decisions[1].clone()).outcomes[0];
+            let status = if known { Status::Unchanged } else { Status::Conflict };
+            assert_eq!(outcome.status(), status, "{n} {in_one_group}");
+            assert_eq!(stamp(&hub).time_us, bound, "{n} {in_one_group}");
+        }
+    }
 }

@@ -50,12 +50,13 @@ level = "high"
 when = { priority = ["HIGH"] }
 "#;
 
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     TICKET,
     "name = \"unit\"\nstrategy = \"most_recent_wins\"\nvisibility = \"unit\"",
     "name = \"owner\"\nstrategy = \"client_wins\"\nvisibility = \"owner\"",
     "name = \"item\"\nstrategy = \"server_wins\"\nvisibility = \"tenant\"\nappend_only = true",
     "name = \"silent\"\nstrategy = \"most_recent_wins\"\nvisibility = \"tenant\"\nfeed = false",
+    "name = \"telemetry\"\nstrategy = \"server_wins\"\nvisibility = \"owner\"\nfeed = false\nappend_only = true",
 ];
 
 static DOMAINS: LazyLock<BTreeMap<String, Arc<Domain>>> = LazyLock::new(|| {

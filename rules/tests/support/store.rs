@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::Value;
+use synchub_protocol::Data;
+use synchub_protocol::digest::part;
 use synchub_protocol::server::EntryError;
-use synchub_rules::group::{Loaded, Reads, Review, ReviewKind, StoredBatch, StoredReview, Writes};
+use synchub_rules::group::{
+    DigestChange, Loaded, Reads, Review, ReviewKind, StoredBatch, StoredReview, Writes,
+};
 use synchub_rules::record::{
-    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, PastChange, Record, RowKind,
+    DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, NOT_LOGGED, PastChange, Record,
+    RowKind, Scope, View,
 };
 use uuid::Uuid;
 
@@ -23,6 +29,8 @@ pub struct Store {
     pub marks: HashMap<InstallNo, u64>,
     pub refused: BTreeMap<(InstallNo, u64), EntryError>,
     pub reviews: BTreeMap<i64, Review>,
+    /// Count and sum of the live records of each domain and scope that has any.
+    pub digests: BTreeMap<(DomainNo, Scope), (i64, u64)>,
     /// Numbers whose inbox entry was applied by a person.
     pub applied: Vec<(InstallNo, u64)>,
     n_numbers: i64,
@@ -58,7 +66,11 @@ impl Store {
     pub fn history(&self, record: &Record, base: u64) -> History {
         let mut changes = Vec::new();
         let mut place = record.seq;
-        while record.version > base && place > self.horizon && changes.len() < HISTORY_LIMIT {
+        while record.version > base
+            && place > self.horizon
+            && place != NOT_LOGGED
+            && changes.len() < HISTORY_LIMIT
+        {
             let row = self.row(place);
             changes.push(past(row));
             place = row.prev;
@@ -91,6 +103,7 @@ impl Store {
     /// Writes a plan, and checks what must hold for every plan.
     pub fn write(&mut self, now_us: i64, writes: Writes) {
         self.check_rows(now_us, &writes);
+        self.add_digests(&writes.digests);
         let n_records = writes.records.len();
         for write in writes.records {
             let key = (write.record.domain, write.record.key);
@@ -122,6 +135,24 @@ impl Store {
             self.n_reviews += 1;
             self.reviews.insert(self.n_reviews, review);
         }
+        assert_eq!(self.digests, self.recounted(), "the digests say what a recount says");
+    }
+
+    fn add_digests(&mut self, changes: &[DigestChange]) {
+        for DigestChange { domain, scope, count, sum } in changes {
+            let digest = self.digests.entry((*domain, *scope)).or_default();
+            *digest = (digest.0 + count, digest.1.wrapping_add(*sum));
+        }
+        self.digests.retain(|_, digest| *digest != (0, 0));
+    }
+
+    pub fn recounted(&self) -> BTreeMap<(DomainNo, Scope), (i64, u64)> {
+        let mut digests: BTreeMap<_, (i64, u64)> = BTreeMap::new();
+        for record in self.records.values().filter(|record| !record.deleted) {
+            let digest = digests.entry((record.domain, record.scope)).or_default();
+            *digest = (digest.0 + 1, digest.1.wrapping_add(part(record.key, record.version)));
+        }
+        digests
     }
 
     /// Invariant 3, T1 and V4 for the rows of a plan.
@@ -131,7 +162,7 @@ impl Store {
             assert_eq!(row.seq, head.seq.max(self.epoch << 40) + 1, "places follow each other");
             assert_eq!(row.time_us, now_us.max(head.time_us + 1), "times rise with places");
             head = Head { seq: row.seq, time_us: row.time_us };
-            check_row(row);
+            check_row(row, writes.rows_are_bare);
         }
         assert_eq!(head, writes.head, "the head is the last row's");
         for write in &writes.records {
@@ -139,17 +170,23 @@ impl Store {
             let last = writes.rows.iter().rev().find(|row| row.record == record.no);
             if let Some(row) = last {
                 assert_eq!((row.version, row.seq, row.time_us), (record.version, record.seq, record.time_us));
-                assert_eq!(row.after, record.view(), "the last row shows the record");
+                if !writes.rows_are_bare {
+                    assert_eq!(row.after, record.view(), "the last row shows the record");
+                }
                 assert_eq!(row.scope, record.scope);
             }
         }
     }
 }
 
-fn check_row(row: &LogRow) {
-    if let (Some(before), Some(after)) = (&row.before, &row.after) {
+fn check_row(row: &LogRow, bare: bool) {
+    if bare {
+        let views = [&row.before, &row.after].into_iter().flatten();
+        assert!(views.clone().all(|view| view.data.is_empty()), "a bare row shows nothing");
+    } else if let (Some(before), Some(after)) = (&row.before, &row.after) {
         let mut back = after.data.as_ref().clone();
         back.extend(row.old.clone());
+        back.extend(lists_that_grew(row, before, after));
         back.retain(|_, value| !value.is_null());
         let mut stood = before.data.as_ref().clone();
         stood.retain(|_, value| !value.is_null());
@@ -160,6 +197,17 @@ fn check_row(row: &LogRow) {
         RowKind::Create | RowKind::Update => row.after.as_ref(),
     };
     assert_eq!(shown.map(|view| view.scope), Some(row.scope), "a row stands in the scope that it concerns");
+}
+
+/// The lists of which a row says only that they stood: what they held is the beginning of what they hold.
+fn lists_that_grew(row: &LogRow, before: &View, after: &View) -> Data {
+    let grown = row.old.iter().filter(|(_, old)| old.as_array().is_some_and(Vec::is_empty));
+    let grown = grown.filter_map(|(field, _)| {
+        let (stood, stands) = (before.data.get(field)?.as_array()?, after.data.get(field)?.as_array()?);
+        assert!(stands.starts_with(stood), "nothing is taken out of {field}");
+        Some((field.clone(), Value::Array(stood.clone())))
+    });
+    grown.collect()
 }
 
 fn past(row: &LogRow) -> PastChange {

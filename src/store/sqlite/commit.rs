@@ -2,35 +2,56 @@
 //! (invariants 1 and 3). It decides nothing; what it checks is that the log goes on where it ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use synchub_rules::group::{Loaded, Plan, Writes};
 use synchub_rules::record::Head;
 
 use super::fault::Fault;
 use super::writer::Writer;
-use super::{load, write};
-use crate::store::{Committed, Group, PlanFn};
+use super::{history, load, write};
+use crate::store::{Committed, Group, LogPlace, PlanFn};
 
 pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fault> {
     fail::fail_point!("store::commit", |error| Err(injected(error.as_deref())));
     let Group { tenant, reads, plan } = group;
-    let identity = writer.identity;
+    let known = Arc::clone(&writer.known);
     let next_record = writer.next_record;
     let transaction = writer.begin()?;
     fail::fail_point!("store::after_begin");
     let loaded = load::load(&transaction, tenant, &reads, next_record)?;
     let before = loaded.head;
+    let epoch = history::stored_epoch(&transaction)?;
+    // The node says which head it knew: on less, nothing of the group is written (invariant 11).
+    if let Some(loss) = history::find_loss(&transaction, &known, tenant, place(epoch, before), None)? {
+        let losses = [loss];
+        let epoch = history::raise(&transaction, epoch, &losses)?;
+        transaction.commit()?;
+        known.enter(epoch, &losses);
+        return Err(Fault::Stopped("a part of the log was lost"));
+    }
     fail::fail_point!("store::after_load");
-    let Plan { decisions, writes } = run_plan(plan, Loaded { epoch: identity.epoch, ..loaded })?;
+    let Plan { decisions, writes } = run_plan(plan, Loaded { epoch, ..loaded })?;
     fail::fail_point!("store::after_plan");
     check_log(before, &writes)?;
     write::write(&transaction, tenant, &writes)?;
     fail::fail_point!("store::before_commit");
-    if forgets() { transaction.rollback() } else { transaction.commit() }?;
+    if forgets() {
+        transaction.rollback()?;
+    } else {
+        transaction.commit()?;
+        known.enter(epoch, &[]);
+        known.saw(tenant, writes.head);
+    }
     fail::fail_point!("store::after_commit");
     let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
     writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
-    Ok(Committed { decisions, rows: writes.rows, epoch: identity.epoch, head: writes.head })
+    let Writes { rows, rows_are_bare, head, .. } = writes;
+    Ok(Committed { decisions, rows, rows_are_bare, epoch, head })
+}
+
+fn place(epoch: u64, head: Head) -> LogPlace {
+    LogPlace { epoch, head, horizon: 0 }
 }
 
 /// Answers without a commit when a test asks for it, to prove that the lie is found (invariant 1).

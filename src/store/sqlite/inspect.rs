@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use synchub_protocol::server::DigestSum;
 use synchub_protocol::{Data, Timestamp};
 use synchub_rules::record::{Scope, SyncStatus, TenantNo, Write};
 use uuid::Uuid;
@@ -19,7 +20,7 @@ pub struct Inspector(Reader);
 impl Inspector {
     /// Opens the database file for reading; it must be there.
     pub fn open(path: &Path) -> Self {
-        Self(Reader::new(path, 1, 0))
+        Self(Reader::new(path, 1))
     }
 
     /// One record.
@@ -40,6 +41,11 @@ impl Inspector {
     /// At most `limit` rows of a tenant's log after a place.
     pub async fn log(&self, tenant: &str, after: u64, limit: u32) -> Result<Vec<Value>, StoreError> {
         self.0.find_log(tenant, after, limit).await
+    }
+
+    /// The digests of a tenant's domains; of one domain where given, then each scope's too.
+    pub async fn digests(&self, tenant: &str, domain: Option<&str>) -> Result<Vec<Value>, StoreError> {
+        self.0.find_digests(tenant, domain).await
     }
 }
 
@@ -148,6 +154,34 @@ impl Reader {
         Ok(rows)
     }
 
+    pub(super) async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<Value>, StoreError> {
+        let sql = "SELECT tenant.seq, domain.name AS domain, digest.scope, digest.count, digest.sum
+                   FROM tenant
+                     JOIN digest ON digest.tenant = tenant.no
+                     JOIN domain ON domain.no = digest.domain
+                   WHERE tenant.name = ?1 AND (?2 IS NULL OR domain.name = ?2)
+                     AND (digest.count, digest.sum) <> (0, 0)
+                   ORDER BY domain.name, digest.scope";
+        let found: Vec<DigestFound> =
+            sqlx::query_as(sql).bind(tenant).bind(domain).fetch_all(&self.pool).await?;
+        let mut lines = Vec::new();
+        for of_domain in found.chunk_by(|a, b| a.domain == b.domain) {
+            let (count, sum) = of_domain.iter().fold((0_i64, 0_i64), |(count, sum), part| {
+                (count.wrapping_add(part.count), sum.wrapping_add(part.sum))
+            });
+            lines.push(of_domain[0].json(&json!("all"), (count, sum)));
+            for part in of_domain.iter().filter(|_| domain.is_some()) {
+                let scope = self.scope(Scope::from_number(part.scope)).await?;
+                lines.push(part.json(&scope, (part.count, part.sum)));
+            }
+        }
+        Ok(lines)
+    }
+
     async fn log_rows(&self, tenant: TenantNo, after: u64, limit: u32) -> Result<Vec<LogFound>, StoreError> {
         let sql =
             "SELECT log.seq, log.time_us, log.scope, kind, domain.name AS domain, record.key, log.version,
@@ -233,6 +267,22 @@ struct LogFound {
     install: i64,
     flags: i64,
     old: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct DigestFound {
+    seq: i64,
+    domain: String,
+    scope: i64,
+    count: i64,
+    sum: i64,
+}
+
+impl DigestFound {
+    fn json(&self, scope: &Value, (count, sum): (i64, i64)) -> Value {
+        let digest = DigestSum(sum.cast_unsigned());
+        json!({"domain": self.domain, "scope": scope, "seq": self.seq, "count": count, "digest": digest})
+    }
 }
 
 fn sync_status(status: SyncStatus) -> &'static str {

@@ -3,36 +3,49 @@
 //! Commits and everything else that changes a row run on the writer's thread through rusqlite; reads
 //! outside a commit and migrations go through sqlx. A lock file keeps a second hub out of the folder.
 
+mod backup;
 mod codec;
 mod commit;
+mod copies;
+mod digests;
 mod fault;
+mod history;
 mod inspect;
 mod load;
 mod origins;
+mod purge;
 mod reader;
 mod register;
 mod rescope;
+mod restore;
 mod rows;
 mod schema;
+mod turns;
 mod write;
 mod writer;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use synchub_rules::record::{DeviceNo, DomainNo, History, PartyNo, RecordNo, TenantNo};
+use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::history::Known;
 use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Group, LogPage, LogPlace, LogQuery, PartyKind, Registered, Registration,
-    SnapshotPage, SnapshotQuery, Store, StoreError, Visible,
+    CommitError, Committed, DigestQuery, Digests, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery,
+    Purged, Registered, Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
 };
 
+pub use self::backup::{BackupError, backup};
+pub use self::copies::Contents;
 pub use self::inspect::Inspector;
+pub use self::restore::{Replaced, RestoreError, Restored, restore};
 pub use self::schema::{OpenError, migrate};
 
 /// What may be chosen about a SQLite store.
@@ -55,6 +68,7 @@ pub struct SqliteStore {
     writer: WriterHandle,
     reader: Reader,
     identity: Identity,
+    known: Arc<Known>,
 }
 
 impl SqliteStore {
@@ -65,12 +79,27 @@ impl SqliteStore {
     /// read.
     pub async fn open(path: &Path, options: SqliteOptions, cursor_key: [u8; 32]) -> Result<Self, OpenError> {
         let lock = schema::lock_folder(path)?;
+        if let Some(kept_in) = restore::finish(path)? {
+            tracing::warn!(kept_in = %kept_in.display(), "finished a restore that was interrupted; the store before is kept");
+        }
         schema::run_migrations(path).await?;
-        let (connection, identity) = schema::open_writer(path, cursor_key)?;
-        let writer = Writer::new(connection, identity, lock);
+        let (mut connection, identity) = schema::open_writer(path, cursor_key)?;
+        digests::count_once(&mut connection).map_err(|error| OpenError::database(path, &error))?;
+        let known = Arc::new(Known::new(identity.epoch));
+        let writer = Writer::new(connection, Arc::clone(&known), lock);
         let writer = writer.map_err(|error| OpenError::database(path, &error))?;
         let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, &error))?;
-        Ok(Self { writer, reader: Reader::new(path, options.readers, identity.epoch), identity })
+        Ok(Self { writer, reader: Reader::new(path, options.readers), identity, known })
+    }
+
+    /// Takes what was read of a log for true, unless this node knew more of it when the read began: then
+    /// history was lost (R1).
+    async fn believe(&self, tenant: TenantNo, known: LogPlace, read: LogPlace) -> Result<(), StoreError> {
+        if !history::is_behind(known, read) {
+            return Ok(());
+        }
+        self.writer.run(move |writer| history::examine(writer, tenant, None)).await?;
+        Err(StoreError::Unavailable("a part of the log was lost while it was read".to_owned()))
     }
 }
 
@@ -92,9 +121,13 @@ impl Store for SqliteStore {
         Ok(self.writer.run(move |writer| rescope::rescope(writer, &domains)).await?)
     }
 
+    async fn turns(&self, covers: Vec<(DomainNo, String)>) -> Result<Vec<u64>, StoreError> {
+        Ok(self.writer.run(move |writer| turns::turns(writer, &covers)).await?)
+    }
+
     async fn party(&self, tenant: TenantNo, kind: PartyKind, name: String) -> Result<PartyNo, StoreError> {
         let intern = move |writer: &mut Writer| {
-            writer.transact(|transaction, _| register::intern_party(transaction, tenant, kind, &name))
+            writer.transact(|transaction| register::intern_party(transaction, tenant, kind, &name))
         };
         Ok(self.writer.run(intern).await?)
     }
@@ -103,16 +136,45 @@ impl Store for SqliteStore {
         Ok(self.writer.run(move |writer| register::save_acks(writer, &acks)).await?)
     }
 
+    async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        self.reader.tenants_to_purge(after, before_us, limit).await
+    }
+
+    async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError> {
+        Ok(self.writer.run(move |writer| purge::purge(writer, &query)).await?)
+    }
+
     async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError> {
-        self.reader.place(tenant).await
+        let known = self.known.of(tenant);
+        let place = self.reader.place(tenant).await?;
+        self.believe(tenant, known, place).await?;
+        Ok(place)
     }
 
     async fn log_page(&self, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.reader.log_page(query).await
+        let (tenant, known) = (query.tenant, self.known.of(query.tenant));
+        let page = self.reader.log_page(query).await?;
+        self.believe(tenant, known, page.place).await?;
+        Ok(page)
     }
 
     async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
-        self.reader.snapshot_page(query).await
+        let (tenant, known) = (query.tenant, self.known.of(query.tenant));
+        let page = self.reader.snapshot_page(query).await?;
+        self.believe(tenant, known, page.place).await?;
+        Ok(page)
+    }
+
+    async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        let (tenant, known) = (query.tenant, self.known.of(query.tenant));
+        let digests = self.reader.digest(query).await?;
+        self.believe(tenant, known, digests.place).await?;
+        Ok(digests)
     }
 
     async fn histories(
@@ -150,12 +212,29 @@ impl Store for SqliteStore {
         self.reader.find_log(tenant, after, limit).await
     }
 
+    async fn find_digests(
+        &self,
+        tenant: &str,
+        domain: Option<&str>,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
+        self.reader.find_digests(tenant, domain).await
+    }
+
     fn cursor_key(&self) -> [u8; 32] {
         self.identity.cursor_key
     }
 
     fn epoch(&self) -> u64 {
-        self.identity.epoch
+        self.known.epoch()
+    }
+
+    fn epochs(&self) -> watch::Receiver<u64> {
+        self.known.epochs()
+    }
+
+    async fn examine(&self, witness: Witness) -> Result<u64, StoreError> {
+        let examine = move |writer: &mut Writer| history::examine(writer, witness.tenant, Some(witness));
+        Ok(self.writer.run(examine).await?)
     }
 
     async fn check(&self) -> Result<(), StoreError> {

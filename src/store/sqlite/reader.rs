@@ -12,11 +12,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
 
-use super::codec;
 use super::origins::Origins;
+use super::purge;
 use super::rows::{self, ChangeRow, RecordRow};
 use super::schema::BUSY_TIMEOUT;
-use crate::store::{LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
+use super::{codec, digests};
+use crate::store::{
+    DigestQuery, DigestView, Digests, LogPage, LogPlace, LogQuery, PageRow, SnapshotPage, SnapshotQuery,
+    StoreError,
+};
 
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,14 +28,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) pool: SqlitePool,
-    pub(super) epoch: u64,
     pub(super) origins: Origins,
 }
 
-type Read = Transaction<'static, Sqlite>;
+pub(super) type Read = Transaction<'static, Sqlite>;
 
 impl Reader {
-    pub(super) fn new(path: &Path, connections: u32, epoch: u64) -> Self {
+    pub(super) fn new(path: &Path, connections: u32) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .read_only(true)
@@ -45,7 +48,7 @@ impl Reader {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { pool, epoch, origins: Origins::default() }
+        Self { pool, origins: Origins::default() }
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
@@ -55,25 +58,24 @@ impl Reader {
 
     pub(super) async fn place(&self, tenant: TenantNo) -> Result<LogPlace, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, tenant).await?;
+        let place = place_in(&mut read, tenant).await?;
         read.commit().await?;
         Ok(place)
     }
 
-    async fn place_in(&self, read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
-        let row: Option<(i64, i64, i64)> =
-            sqlx::query_as("SELECT seq, last_us, horizon FROM tenant WHERE no = ?1")
-                .bind(tenant)
-                .fetch_optional(&mut **read)
-                .await?;
-        let (seq, time_us, horizon) = row.unwrap_or_default();
-        let head = Head { seq: codec::from_db(seq)?, time_us };
-        Ok(LogPlace { epoch: self.epoch, head, horizon: codec::from_db(horizon)? })
+    pub(super) async fn tenants_to_purge(
+        &self,
+        after: TenantNo,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<Vec<TenantNo>, StoreError> {
+        let query = sqlx::query_scalar(purge::TENANTS).bind(after).bind(before_us).bind(limit);
+        Ok(query.fetch_all(&self.pool).await?)
     }
 
     pub(super) async fn log_page(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut read = self.pool.begin().await?;
-        let place = self.place_in(&mut read, query.tenant).await?;
+        let place = place_in(&mut read, query.tenant).await?;
         let limit = query.limit.max(1);
         let mut found = Vec::new();
         match &query.sight {
@@ -101,9 +103,12 @@ impl Reader {
 
     pub(super) async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
         let mut read = self.pool.begin().await?;
+        let place = place_in(&mut read, query.tenant).await?;
         let total = match query.after {
             Some(_) => None,
-            None => Some(count_live(&mut read, &query).await?),
+            None => {
+                Some(digests::of_scopes(&mut read, query.tenant, query.domain, &query.sight).await?.count)
+            }
         };
         let mut found = Found { rows: Vec::new(), bytes: 0, is_full: false };
         for (scope, after) in remaining(&query) {
@@ -114,7 +119,25 @@ impl Reader {
         }
         read.commit().await?;
         let records = found.rows.into_iter().map(RecordRow::record).collect::<Result<_, _>>()?;
-        Ok(SnapshotPage { records, is_last: !found.is_full, total })
+        Ok(SnapshotPage { place, records, is_last: !found.is_full, total })
+    }
+
+    pub(super) async fn digest(&self, query: DigestQuery) -> Result<Digests, StoreError> {
+        let mut read = self.pool.begin().await?;
+        let place = place_in(&mut read, query.tenant).await?;
+        let mut digests = Vec::with_capacity(query.views.len());
+        for DigestView { domain, filters } in &query.views {
+            let digest = match filters {
+                None => digests::of_scopes(&mut read, query.tenant, *domain, &query.sight).await?,
+                Some(filters) => {
+                    let view = (&query.sight, filters.as_ref());
+                    digests::of_matching(&mut read, query.tenant, *domain, view).await?
+                }
+            };
+            digests.push(digest);
+        }
+        read.commit().await?;
+        Ok(Digests { place, digests })
     }
 
     pub(super) async fn histories(
@@ -139,6 +162,17 @@ impl Reader {
         read.commit().await?;
         Ok(histories)
     }
+}
+
+/// The epoch is read with the head: both are from one moment.
+async fn place_in(read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
+    let sql = "SELECT CAST(value AS INTEGER), ifnull(seq, 0), ifnull(last_us, 0), ifnull(horizon, 0)
+               FROM meta LEFT JOIN tenant ON no = ?1 WHERE key = 'epoch'";
+    let row: Option<(i64, i64, i64, i64)> =
+        sqlx::query_as(sql).bind(tenant).fetch_optional(&mut **read).await?;
+    let (epoch, seq, time_us, horizon) = row.unwrap_or_default();
+    let head = Head { seq: codec::from_db(seq)?, time_us };
+    Ok(LogPlace { epoch: codec::from_db(epoch)?, head, horizon: codec::from_db(horizon)? })
 }
 
 fn distinct(scopes: &[Scope]) -> HashSet<Scope> {
@@ -320,20 +354,4 @@ async fn live_records(
         found.rows.push(row);
     }
     Ok(())
-}
-
-async fn count_live(read: &mut Read, query: &SnapshotQuery) -> Result<u64, StoreError> {
-    let count: i64 = match &query.sight {
-        Sight::Everything => sqlx::query_scalar(rows::COUNT_LIVE_OF_ALL)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .fetch_one(&mut **read),
-        Sight::Scopes(scopes) => sqlx::query_scalar(rows::COUNT_LIVE)
-            .bind(query.tenant)
-            .bind(query.domain)
-            .bind(json_numbers(scopes.iter().map(|scope| scope.number()).collect()))
-            .fetch_one(&mut **read),
-    }
-    .await?;
-    Ok(codec::from_db(count)?)
 }

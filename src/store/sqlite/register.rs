@@ -1,11 +1,13 @@
 //! Sessions that open, names that get numbers, and places that devices acknowledged.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use synchub_rules::record::{DeviceNo, DomainNo, Head, InstallNo, PartyNo, TenantNo};
 
 use super::codec;
 use super::fault::Fault;
-use super::schema::Identity;
+use super::history;
 use super::writer::Writer;
 use crate::store::{LogPlace, PartyKind, Registered, RegisteredDevice, Registration};
 
@@ -13,17 +15,34 @@ pub(super) fn register(
     writer: &mut Writer,
     registrations: &[Registration],
 ) -> Result<Vec<Registered>, Fault> {
-    writer.transact(|transaction, identity| {
-        registrations.iter().map(|registration| register_one(transaction, *identity, registration)).collect()
-    })
+    let known = Arc::clone(&writer.known);
+    let transaction = writer.begin()?;
+    let epoch = history::stored_epoch(&transaction)?;
+    let mut registered = Vec::with_capacity(registrations.len());
+    let mut losses = Vec::new();
+    for registration in registrations {
+        let mut one = register_one(&transaction, epoch, registration)?;
+        let loss = history::find_loss(&transaction, &known, one.tenant, one.place, registration.witness)?;
+        one.lost = loss.is_some();
+        losses.extend(loss);
+        registered.push(one);
+    }
+    let epoch = history::raise(&transaction, epoch, &losses)?;
+    transaction.commit()?;
+    known.enter(epoch, &losses);
+    for one in &mut registered {
+        one.place.epoch = epoch;
+        known.saw(one.tenant, one.place.head);
+    }
+    Ok(registered)
 }
 
 fn register_one(
     transaction: &Transaction<'_>,
-    identity: Identity,
+    epoch: u64,
     registration: &Registration,
 ) -> Result<Registered, Fault> {
-    let (tenant, place) = intern_tenant(transaction, identity, &registration.tenant)?;
+    let (tenant, place) = intern_tenant(transaction, epoch, &registration.tenant)?;
     let user = intern_party(transaction, tenant, PartyKind::User, &registration.user)?;
     let unit = registration.unit.as_deref();
     let unit = unit.map(|unit| intern_party(transaction, tenant, PartyKind::Unit, unit)).transpose()?;
@@ -44,19 +63,20 @@ fn register_one(
         acked: codec::from_db(device.acked)?,
         deactivated: device.deactivated,
         place,
+        lost: false,
     })
 }
 
 fn intern_tenant(
     transaction: &Transaction<'_>,
-    identity: Identity,
+    epoch: u64,
     name: &str,
 ) -> Result<(TenantNo, LogPlace), Fault> {
     let mut found =
         transaction.prepare_cached("SELECT no, seq, last_us, horizon FROM tenant WHERE name = ?1")?;
     let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     let row: Option<(i64, i64, i64, i64)> = found.query_row([name], read).optional()?;
-    let place = LogPlace { epoch: identity.epoch, ..LogPlace::default() };
+    let place = LogPlace { epoch, ..LogPlace::default() };
     let Some((no, seq, time_us, horizon)) = row else {
         transaction.prepare_cached("INSERT INTO tenant (name) VALUES (?1)")?.execute([name])?;
         return Ok((transaction.last_insert_rowid(), place));
@@ -187,7 +207,7 @@ fn intern_install(
 }
 
 pub(super) fn domains(writer: &mut Writer, names: &[String]) -> Result<Vec<DomainNo>, Fault> {
-    writer.transact(|transaction, _| names.iter().map(|name| intern_domain(transaction, name)).collect())
+    writer.transact(|transaction| names.iter().map(|name| intern_domain(transaction, name)).collect())
 }
 
 fn intern_domain(transaction: &Transaction<'_>, name: &str) -> Result<DomainNo, Fault> {
@@ -201,7 +221,7 @@ fn intern_domain(transaction: &Transaction<'_>, name: &str) -> Result<DomainNo, 
 
 /// Places only move forward (C10).
 pub(super) fn save_acks(writer: &mut Writer, acks: &[(DeviceNo, u64)]) -> Result<(), Fault> {
-    writer.transact(|transaction, _| {
+    writer.transact(|transaction| {
         let mut statement =
             transaction.prepare_cached("UPDATE device SET acked = ?2 WHERE no = ?1 AND acked < ?2")?;
         for &(device, acked) in acks {
@@ -213,7 +233,7 @@ pub(super) fn save_acks(writer: &mut Writer, acks: &[(DeviceNo, u64)]) -> Result
 
 /// Writes a row, so that a full or failing disk shows.
 pub(super) fn check(writer: &mut Writer) -> Result<(), Fault> {
-    writer.transact(|transaction, _| {
+    writer.transact(|transaction| {
         let write = "INSERT INTO meta (key, value) VALUES ('checked', 1)
                      ON CONFLICT (key) DO UPDATE SET value = 1 - value";
         transaction.prepare_cached(write)?.execute([])?;

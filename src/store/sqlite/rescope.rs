@@ -5,12 +5,13 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use synchub_rules::domain::Visibility;
 
+use super::digests;
 use super::fault::Fault;
 use super::writer::Writer;
 use crate::store::Visible;
 
 pub(super) fn rescope(writer: &mut Writer, domains: &[Visible]) -> Result<u64, Fault> {
-    writer.transact(|transaction, _| {
+    writer.transact(|transaction| {
         let mut moved = 0;
         for visible in domains {
             moved += rescope_one(transaction, visible)?;
@@ -35,6 +36,9 @@ fn rescope_one(transaction: &Transaction<'_>, visible: &Visible) -> Result<u64, 
     }
     for (tenant, visibility) in &visible.own {
         moved += move_records(transaction, visible.domain, *visibility, ("IN", &[tenant]))?;
+    }
+    if moved > 0 {
+        digests::count(transaction, Some(visible.domain))?;
     }
     transaction
         .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2")?

@@ -9,6 +9,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::codec::{self, Unreadable};
+use super::digests;
+use super::fault::Fault;
+use super::restore;
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -72,7 +75,10 @@ impl OpenError {
 /// Brings the tables of a store up to date, and makes them where there are none. Refuses while a hub runs.
 pub async fn migrate(path: &Path) -> Result<(), OpenError> {
     let _lock = lock_folder(path)?;
-    run_migrations(path).await
+    restore::finish(path)?;
+    run_migrations(path).await?;
+    let counted = Connection::open(path).map_err(Fault::from).and_then(|mut c| digests::count_once(&mut c));
+    counted.map_err(|error| OpenError::database(path, &error))
 }
 
 /// Takes the data folder for this process; let go when the file is dropped, whatever ends the process.

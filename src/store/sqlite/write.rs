@@ -5,8 +5,8 @@ use rusqlite::{Transaction, params};
 use synchub_rules::group::{BatchRow, RecordWrite, RefusedNumber, Review, Writes};
 use synchub_rules::record::{DeviceNo, Head, InstallNo, LogRow, Record, SyncStatus, TenantNo};
 
-use super::codec;
 use super::fault::Fault;
+use super::{codec, digests};
 
 /// The most open inbox rows of a device (E11).
 const INBOX_LIMIT: i64 = 1000;
@@ -14,6 +14,8 @@ const INBOX_LIMIT: i64 = 1000;
 pub(super) fn write(transaction: &Transaction<'_>, tenant: TenantNo, writes: &Writes) -> Result<(), Fault> {
     write_records(transaction, tenant, &writes.records)?;
     fail::fail_point!("store::after_records");
+    digests::add(transaction, tenant, &writes.digests)?;
+    fail::fail_point!("store::after_digests");
     write_log(transaction, tenant, &writes.rows)?;
     fail::fail_point!("store::after_log");
     write_batches(transaction, &writes.batches)?;

@@ -6,13 +6,14 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fault::Fault;
-use super::schema::Identity;
+use super::history::Known;
 
 /// How many transactions may wait; above, callers wait to queue.
 const QUEUE: usize = 256;
@@ -22,7 +23,7 @@ type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 /// What the writer's thread owns.
 pub(super) struct Writer {
     connection: Connection,
-    pub(super) identity: Identity,
+    pub(super) known: Arc<Known>,
     /// The next record's number; moves only after a commit.
     pub(super) next_record: i64,
     /// Dropped after the connection: the folder is free only when the database is closed.
@@ -32,12 +33,12 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        identity: Identity,
+        known: Arc<Known>,
         lock: File,
     ) -> Result<Self, rusqlite::Error> {
         let last = "SELECT ifnull(max(rid), 0) FROM record";
         let next_record = connection.query_row(last, [], |row| row.get::<_, i64>(0))? + 1;
-        Ok(Self { connection, identity, next_record, _lock: lock })
+        Ok(Self { connection, known, next_record, _lock: lock })
     }
 
     /// A transaction that holds the write lock from its first moment; dropped without commit, it is undone.
@@ -51,11 +52,10 @@ impl Writer {
     /// Runs a transaction whose answer goes out only after its commit.
     pub(super) fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &Identity) -> Result<T, Fault>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let identity = self.identity;
         let transaction = self.begin()?;
-        let answer = work(&transaction, &identity)?;
+        let answer = work(&transaction)?;
         transaction.commit()?;
         Ok(answer)
     }

@@ -98,24 +98,6 @@ async fn inv8_one_tenant_may_have_a_workflow_of_its_own() {
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_domain_without_a_feed_is_stored_and_neither_logged_nor_subscribed_to() {
-    let telemetry = "name = \"position\"\nstrategy = \"client_wins\"\nvisibility = \"owner\"\nfeed = false\n";
-    let hub = Hub::with(|_| {}).definition("position.toml", telemetry).start().await;
-    let mut alice = come(&hub, "acme", "alice").await;
-    let id = Uuid::now_v7();
-    assert_eq!(send(&mut alice, "position", id, 0, json!({"n": 1})).await["status"], "created");
-    assert_eq!(send(&mut alice, "position", id, 1, json!({"n": 2})).await["status"], "updated");
-    let wish = json!({"type": "subscribe", "subscriptions": [{"domain": "position"}]});
-    assert_eq!(alice.ask(wish).await["code"], "unknown_domain");
-    let database = rusqlite::Connection::open(hub.database()).unwrap();
-    let count = |table| -> u32 {
-        database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
-    };
-    assert_eq!((count("record"), count("log")), (1, 0));
-    hub.stop().await;
-}
-
 /// Comes to a hub with a cursor and returns what it is told of the domain `parcel`.
 async fn fresh(hub: &Hub, cursor: Option<&str>) -> (Value, String) {
     let hello = Hello::of("alice", "a").to(&["parcel"]).with(json!({"cursor": cursor}));

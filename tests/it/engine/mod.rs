@@ -6,4 +6,5 @@ mod desk;
 mod edits;
 mod groups;
 mod numbers;
+mod purged;
 mod times;

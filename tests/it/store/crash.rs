@@ -16,16 +16,17 @@ use synchub_rules::group::{
 use synchub_rules::record::{DomainNo, History, Scope};
 use uuid::Uuid;
 
-use super::contract::{Backend as _, Edit, NOON, World, data, key, writes};
-use super::sqlite::{FOLDER, Sqlite};
+use super::contract::{Backend as _, Edit, NOON, World, add_digest, data, key, writes};
+use super::sqlite::{FOLDER, Sqlite, digests, recounted};
 
-const POINT: &str = "SYNCHUB_TEST_POINT";
+pub(super) const POINT: &str = "SYNCHUB_TEST_POINT";
 
-const BEFORE_COMMIT: [&str; 10] = [
+const BEFORE_COMMIT: [&str; 11] = [
     "store::after_begin",
     "store::after_load",
     "store::after_plan",
     "store::after_records",
+    "store::after_digests",
     "store::after_log",
     "store::after_batches",
     "store::after_marks",
@@ -38,7 +39,7 @@ const BEFORE_COMMIT: [&str; 10] = [
 const NUMBERS: u64 = 3;
 const BATCHES: u64 = 3;
 
-fn start(test: &str, sqlite: &Sqlite, point: &str) -> Child {
+pub(super) fn start(test: &str, sqlite: &Sqlite, point: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--ignored", "--nocapture"])
         .env(FOLDER, sqlite.path().parent().unwrap())
@@ -148,6 +149,7 @@ async fn stored(sqlite: &Sqlite) -> Vec<u64> {
     ] {
         assert_eq!(one(sql), i64::try_from(expected).unwrap(), "{sql}");
     }
+    assert_eq!(digests(&database), recounted(&database), "en13: digests say what a recount says");
     batches
 }
 
@@ -206,6 +208,9 @@ fn group(mut loaded: Loaded, domain: DomainNo, author: &Registered, firsts: &[u6
         loaded.head = part.head;
         all.head = part.head;
         all.rows.extend(part.rows);
+        for change in part.digests {
+            add_digest(&mut all.digests, change);
+        }
         all.batches.push(BatchRow {
             device: author.device,
             batch_id: Uuid::from_u128(n.into()),

@@ -3,4 +3,9 @@
 mod contract;
 #[cfg(feature = "fail-points")]
 mod crash;
+#[cfg(feature = "fail-points")]
+mod purge_crash;
 mod sqlite;
+
+pub(crate) use contract::{Edit, World};
+pub(crate) use sqlite::Sqlite;

@@ -1,5 +1,6 @@
 //! The contract on SQLite, and what only a store in a folder can be asked.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,8 +8,10 @@ use async_trait::async_trait;
 use serde_json::json;
 use synchub::store::sqlite::{OpenError, SqliteOptions, SqliteStore, migrate};
 use synchub::store::{CommitError, Store};
+use synchub_protocol::digest::part;
 use synchub_rules::record::Scope;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::contract::{Backend, Edit, World, contract, data};
 
@@ -90,6 +93,51 @@ async fn a_store_that_a_newer_hub_wrote_is_left_alone() {
                  VALUES (999, 'later', TRUE, x'00', 0)";
     rusqlite::Connection::open(sqlite.path()).unwrap().execute(newer, []).unwrap();
     assert!(matches!(sqlite.try_open([1; 32]).await, Err(OpenError::Migrate { .. })));
+}
+
+/// What the table of digests says, but for those of nothing: count and sum by tenant, domain and scope.
+pub(crate) fn digests(database: &rusqlite::Connection) -> BTreeMap<(i64, i64, i64), (i64, i64)> {
+    let sql = "SELECT tenant, domain, scope, count, sum FROM digest WHERE (count, sum) <> (0, 0)";
+    let mut statement = database.prepare(sql).unwrap();
+    let read =
+        |row: &rusqlite::Row<'_>| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?)));
+    statement.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// The same, counted from the records.
+pub(crate) fn recounted(database: &rusqlite::Connection) -> BTreeMap<(i64, i64, i64), (i64, i64)> {
+    let sql = "SELECT tenant, domain, scope, key, version FROM record WHERE NOT deleted";
+    let mut statement = database.prepare(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut digests: BTreeMap<_, (i64, i64)> = BTreeMap::new();
+    while let Some(row) = rows.next().unwrap() {
+        let at = (row.get_unwrap(0), row.get_unwrap(1), row.get_unwrap(2));
+        let (key, version): (Vec<u8>, i64) = (row.get_unwrap(3), row.get_unwrap(4));
+        let part = part(Uuid::from_slice(&key).unwrap(), version.unsigned_abs());
+        let (count, sum) = digests.entry(at).or_default();
+        (*count, *sum) = (*count + 1, sum.wrapping_add(part.cast_signed()));
+    }
+    digests
+}
+
+#[tokio::test]
+async fn en13_a_store_from_before_there_were_digests_is_counted_once() {
+    let sqlite = Sqlite::new();
+    let world = World::new(&sqlite).await;
+    let edits =
+        (0..600).map(|n| Edit::create(n, [Scope::Tenant, world.user(), world.unit()][n as usize % 3]));
+    world.edit(edits.collect()).await;
+    world.edit(vec![Edit::delete(7, world.user()), Edit::update(8, Scope::Tenant, 2)]).await;
+    world.store.close().await;
+    let database = rusqlite::Connection::open(sqlite.path()).unwrap();
+    let before = digests(&database);
+    database.execute_batch("DELETE FROM digest; DELETE FROM meta WHERE key = 'digests';").unwrap();
+    sqlite.open().await.close().await;
+    assert_eq!((before.len(), digests(&database)), (3, before));
+    // Once: what stands is not counted again.
+    database.execute("UPDATE digest SET count = 1000", []).unwrap();
+    sqlite.open().await.close().await;
+    assert!(digests(&database).values().all(|(count, _)| *count == 1000));
 }
 
 /// The child may write no file beyond 1 MiB, which a disk that is full looks like.

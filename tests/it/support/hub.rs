@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use synchub::app::Node;
 use synchub::auth::{Grant, Role, Signer};
-use synchub::clock::ManualClock;
+use synchub::clock::{Clock as _, ManualClock};
 use synchub::config::{Secret, Settings};
 use synchub::entropy::SeededEntropy;
 use synchub::store::Store;
@@ -71,12 +71,12 @@ impl Hub {
         self.folder.path().join("synchub.db")
     }
 
-    /// A token of a device of this user, good for an hour; `change` makes it another one.
+    /// A token of a device of this user, good for an hour from now; `change` makes it another one.
     pub(crate) fn token(&self, tenant: &str, user: &str, change: impl FnOnce(&mut Grant)) -> String {
         let mut grant = Grant::new(tenant, user, Role::Device);
         grant.ttl_secs = 3600;
         change(&mut grant);
-        self.signer.sign(&grant, NOW_US).unwrap()
+        self.signer.sign(&grant, self.clock.now_us()).unwrap()
     }
 
     /// Stops the hub in good order and starts it again on the same folder.
@@ -88,8 +88,13 @@ impl Hub {
     pub(crate) async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
         self.node.stop().await;
         change(self.folder.path());
+        self.let_go().start().await
+    }
+
+    /// Lets go of a node that has ended: what is to be started on its folder again.
+    pub(crate) fn let_go(self) -> HubBuilder {
         let folder = Some(self.folder);
-        HubBuilder { settings: self.settings, folder, definitions: Vec::new(), seed: 1 }.start().await
+        HubBuilder { settings: self.settings, folder, definitions: Vec::new(), seed: 1 }
     }
 
     /// What `/metrics` says of a series, such as `synchub_batches_total`.

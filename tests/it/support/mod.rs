@@ -4,6 +4,8 @@
 mod copy;
 mod entries;
 mod hub;
+mod issuer;
+mod key_server;
 mod peer;
 mod publisher;
 mod writer_gate;
@@ -11,6 +13,8 @@ mod writer_gate;
 pub(crate) use copy::Copy;
 pub(crate) use entries::{delete, edit, journal, journals, ticket, tickets};
 pub(crate) use hub::{Hub, NOW_US};
+pub(crate) use issuer::{Issuer, PUBLIC, sign_parts};
+pub(crate) use key_server::{KeyServer, set};
 pub(crate) use peer::{Hello, Peer, request};
 pub(crate) use publisher::Publisher;
 pub(crate) use writer_gate::Gate;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use synchub_protocol::Encoding;
+use synchub_protocol::{Encoding, gzip};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -97,6 +97,8 @@ pub(crate) struct Peer {
     next_id: u64,
     /// What [`Peer::ask`] passed over; it is read before what comes next.
     passed: VecDeque<Value>,
+    /// How many compressed messages came.
+    pub(crate) compressed: usize,
     /// The last cursor that came.
     pub(crate) cursor: Option<String>,
 }
@@ -110,7 +112,7 @@ impl Peer {
     /// Opens a socket with any request.
     pub(crate) async fn open_as(request: Request, encoding: Encoding) -> Self {
         let (socket, _) = connect_async(request).await.unwrap();
-        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), compressed: 0, cursor: None }
     }
 
     /// Opens a socket over which little fits at once: the hub soon finds it full when nobody reads.
@@ -119,7 +121,7 @@ impl Peer {
         tcp.set_recv_buffer_size(8 * 1024).unwrap();
         let tcp = tcp.connect(hub.node.address()).await.unwrap();
         let (socket, _) = client_async(request(hub, encoding), MaybeTlsStream::Plain(tcp)).await.unwrap();
-        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), cursor: None }
+        Self { socket, encoding, next_id: 2, passed: VecDeque::new(), compressed: 0, cursor: None }
     }
 
     /// Says hello and takes the welcome.
@@ -157,6 +159,12 @@ impl Peer {
             Encoding::Json => Message::text(String::from_utf8(bytes.to_vec()).unwrap()),
         };
         self.send_message(message).await;
+    }
+
+    /// Sends a frame as gzip, which has to pay.
+    pub(crate) async fn send_compressed(&mut self, frame: &Value) {
+        let message = gzip::deflate(&self.encoding.encode(frame)).expect("large enough to be compressed");
+        self.send_message(Message::Binary(message)).await;
     }
 
     /// Sends any message; a hub that has closed already is no error here.
@@ -199,7 +207,7 @@ impl Peer {
         loop {
             let value: Value = match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
-                Some(Ok(Message::Binary(bytes))) => rmp_serde::from_slice(&bytes).unwrap(),
+                Some(Ok(Message::Binary(bytes))) => self.unpack(&bytes),
                 Some(Ok(Message::Close(Some(frame)))) => return Err(frame.code.into()),
                 Some(Ok(Message::Close(None)) | Err(_)) | None => return Err(0),
                 Some(Ok(_)) => continue,
@@ -208,6 +216,19 @@ impl Peer {
                 self.cursor = Some(cursor.to_owned());
             }
             return Ok(value);
+        }
+    }
+
+    fn unpack(&mut self, message: &[u8]) -> Value {
+        if !gzip::is_gzip(message) {
+            assert_eq!(self.encoding, Encoding::MessagePack, "a binary message in a JSON session");
+            return rmp_serde::from_slice(message).unwrap();
+        }
+        self.compressed += 1;
+        let frame = gzip::inflate(message, 16 << 20).unwrap();
+        match self.encoding {
+            Encoding::MessagePack => rmp_serde::from_slice(&frame).unwrap(),
+            Encoding::Json => serde_json::from_slice(&frame).unwrap(),
         }
     }
 

@@ -25,6 +25,7 @@ impl Publisher {
             user: "service".to_owned(),
             unit: None,
             device: None,
+            witness: None,
             at_us: NOW_US,
         };
         let registered = hub.store().register(vec![registration]).await.unwrap().remove(0);

@@ -1,7 +1,10 @@
 //! Each rule of tidiness, broken in a sample text: a check that cannot fail holds nothing.
 
 use super::code::Source;
-use super::{check_back_ends, check_domain_names, check_header_and_size, check_layers, check_socket_library};
+use super::{
+    check_back_ends, check_domain_names, check_header_and_size, check_layers, check_model,
+    check_socket_library,
+};
 
 fn source(path: &str, text: &str) -> Source {
     Source { path: path.to_owned(), text: text.to_owned() }
@@ -130,4 +133,15 @@ fn inv8_a_domain_named_in_code_is_found() {
     ] {
         assert_eq!(check_domain_names(&source("src/sync/mod.rs", text), &domains()), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_model_that_asks_the_engine_is_found() {
+    for text in ["use synchub_rules::plan;", "fn a() { synchub_rules::plan::plan(); }", "use synchub::store;"]
+    {
+        assert_eq!(check_model(&source("tests/histories/model/a.rs", text)).len(), 1, "{text}");
+    }
+    assert!(
+        check_model(&source("tests/histories/model/a.rs", "use synchub_protocol::Timestamp;")).is_empty()
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use synchub_protocol::client::Ping;
 use synchub_protocol::codec::decode_server;
-use synchub_protocol::{ClientFrame, DecodeError};
+use synchub_protocol::{ClientFrame, DecodeError, gzip};
 use tokio::time::Instant;
 
 use crate::connection::socket::{Received, Socket};
@@ -99,7 +99,12 @@ impl<'c> Live<'c> {
         let mut inner = self.connection.shared.lock();
         inner.state.stats_mut().frames_in += 1;
         inner.state.stats_mut().bytes_in += bytes.len() as u64;
-        let frame = match decode_server(self.connection.encoding, bytes) {
+        let inflated = gzip::is_gzip(bytes).then(|| gzip::inflate(bytes, self.connection.max_message_bytes));
+        let inflated = match inflated.transpose() {
+            Ok(inflated) => inflated,
+            Err(error) => return Some(End::Unreadable(error.to_string())),
+        };
+        let frame = match decode_server(self.connection.encoding, inflated.as_ref().unwrap_or(bytes)) {
             Ok(frame) => frame,
             Err(DecodeError::UnknownType { kind, .. }) => {
                 tracing::debug!(kind, "ignored a frame of an unknown type");
@@ -137,6 +142,8 @@ impl<'c> Live<'c> {
     }
 
     async fn feed(&mut self, frame: Bytes) -> Result<(), End> {
+        let compresses = self.connection.shared.lock().state.compresses();
+        let frame = compresses.then(|| gzip::deflate(&frame)).flatten().unwrap_or(frame);
         {
             let mut inner = self.connection.shared.lock();
             inner.state.stats_mut().frames_out += 1;
@@ -165,6 +172,12 @@ impl<'c> Live<'c> {
                     if let Some(ticket) = inner.tickets.remove(&local_id) {
                         // Whoever dropped the ticket does not want to know.
                         let _ = ticket.send(result);
+                    }
+                }
+                Outcome::Compared(number, verdict) => {
+                    if let Some(waiting) = inner.comparing.remove(&number) {
+                        // Whoever stopped waiting does not want to know.
+                        let _ = waiting.send(verdict);
                     }
                 }
                 Outcome::CaughtUp => legacy.succeeded = true,

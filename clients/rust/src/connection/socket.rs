@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt};
-use synchub_protocol::Encoding;
+use synchub_protocol::{Encoding, gzip};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
@@ -30,7 +30,7 @@ pub(crate) struct Socket {
 /// Something that came.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A frame's bytes.
+    /// A frame's bytes, compressed or not.
     Frame(Bytes),
     /// A sign of life without a frame.
     Nothing,
@@ -67,7 +67,12 @@ impl Socket {
     /// The next thing that comes. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Received, End> {
         match self.stream.next().await {
-            Some(Ok(Message::Binary(bytes))) => Ok(Received::Frame(bytes)),
+            Some(Ok(Message::Binary(bytes))) => {
+                if self.encoding == Encoding::Json && !gzip::is_gzip(&bytes) {
+                    return Err(End::Unreadable("a binary message that is no gzip".to_owned()));
+                }
+                Ok(Received::Frame(bytes))
+            }
             Some(Ok(Message::Text(text))) => Ok(Received::Frame(text.into())),
             Some(Ok(Message::Close(Some(close)))) => {
                 Err(End::Closed { code: close.code.into(), text: close.reason.as_str().to_owned() })
@@ -83,10 +88,11 @@ impl Socket {
         self.next().now_or_never()
     }
 
-    /// Puts a frame into the write buffer; [`Socket::flush`] sends it.
+    /// Puts a frame, compressed or not, into the write buffer; [`Socket::flush`] sends it.
     pub(crate) async fn feed(&mut self, frame: Bytes, limit: Duration) -> Result<(), End> {
         let message = match self.encoding {
             Encoding::MessagePack => Message::Binary(frame),
+            Encoding::Json if gzip::is_gzip(&frame) => Message::Binary(frame),
             Encoding::Json => Message::Text(
                 Utf8Bytes::try_from(frame).map_err(|error| End::Lost(format!("JSON is UTF-8: {error}")))?,
             ),

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
+use synchub_protocol::Digest;
 use synchub_protocol::server::{Change, ChangeOperation, Snapshot, SnapshotRecord};
 use uuid::Uuid;
 
@@ -62,6 +63,8 @@ pub struct HubCopy {
     subscribed: Option<HashSet<Domain>>,
     cursor: Option<String>,
     position: u64,
+    /// Whether a data frame came since the position was named.
+    moved: bool,
     /// The versions by which records went, for those who wait for one; not stored, and bounded.
     gone: HashMap<Uuid, u64>,
     stats: CopyStats,
@@ -78,6 +81,7 @@ impl HubCopy {
             running: std::mem::take(&mut stored.running),
             cursor: stored.cursor.take(),
             position: stored.position,
+            moved: true,
             ..Self::default()
         }
     }
@@ -100,6 +104,20 @@ impl HubCopy {
     /// The place of the last `position` or `caught_up`; 0 before the first.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Whether the copy is what it was when its position was named: complete up to there, and no further.
+    pub fn is_at_its_position(&self) -> bool {
+        !self.moved && self.running.is_empty()
+    }
+
+    /// What the copy of a domain adds up to, to be held against the hub's.
+    pub fn digest(&self, domain: &str) -> Digest {
+        let mut digest = Digest::default();
+        for (mobile_id, record) in self.records(domain) {
+            digest.add(mobile_id, record.version);
+        }
+        digest
     }
 
     /// Whether the copy has a record at this version or a later one, or has seen it go by then. Of a record
@@ -131,6 +149,7 @@ impl HubCopy {
     /// Applies a page of a snapshot (C4).
     pub fn snapshot(&mut self, page: Snapshot, journal: &mut Journal) -> Vec<Touched> {
         let mut touched = Vec::new();
+        self.moved = true;
         if self.is_ignored(&page.domain) {
             self.store_cursor(page.cursor, journal, &mut touched);
             return touched;
@@ -157,6 +176,7 @@ impl HubCopy {
         if self.is_ignored(&change.domain) {
             return None;
         }
+        self.moved = true;
         let domain = self.name(&change.domain);
         let (mobile_id, version) = (change.mobile_id, change.version);
         self.stats.data_updates += 1;
@@ -192,6 +212,7 @@ impl HubCopy {
     pub fn reached(&mut self, cursor: String, seq: u64, journal: &mut Journal) -> Vec<Touched> {
         let mut touched = Vec::new();
         self.position = seq;
+        self.moved = false;
         journal.note(StoredChange::Position(seq));
         self.store_cursor(cursor, journal, &mut touched);
         touched

@@ -9,7 +9,7 @@ use crate::batches::{Batches, Moment, Refusal};
 use crate::event::Event;
 use crate::outbox::Welcomed;
 use crate::retry::End;
-use crate::session::{HELLO_ID, Outcome, Settings, State};
+use crate::session::{HELLO_ID, Outcome, Settings, State, Verdict};
 use crate::storage::Domain;
 
 impl State {
@@ -46,13 +46,37 @@ impl State {
                 outcomes.push(Outcome::Event(Event::CaughtUp { seq: place.seq }));
             }
             ServerFrame::SyncResult(result) => self.on_result(result, moment, &mut outcomes),
-            ServerFrame::Pong(_) => {}
+            ServerFrame::DigestResult(result) => self.comparisons.answered(result),
+            // Answers to what this client never asks, pushes that it does not show.
+            ServerFrame::Pong(_)
+            | ServerFrame::SyncTrigger(_)
+            | ServerFrame::ConflictAlert(_)
+            | ServerFrame::Message(_)
+            | ServerFrame::EntrySettled(_)
+            | ServerFrame::PullResult(_)
+            | ServerFrame::Resolved(_)
+            | ServerFrame::ConflictsResult(_)
+            | ServerFrame::Published(_)
+            | ServerFrame::PresenceResult(_) => {}
+            ServerFrame::TokenAccepted(accepted) => {
+                if let Some(session) = &mut self.session {
+                    session.renewals.retain(|id| *id != accepted.id);
+                }
+                outcomes.push(Outcome::Event(Event::TokenRenewed { expires_at: accepted.expires_at }));
+            }
+            ServerFrame::SettingsApplied(applied) => {
+                outcomes.push(Outcome::Event(Event::SettingsApplied(applied)));
+            }
             ServerFrame::Goaway(goaway) => {
                 outcomes.push(Outcome::NotWithin(Duration::from_millis(goaway.reconnect_after_ms)));
             }
             ServerFrame::Error(error) => self.on_error(error, moment, &mut outcomes),
         }
         self.outbox.settle_shown(&self.copy);
+        if self.is_live() {
+            let verdicts = self.comparisons.verdicts(&self.copy).into_iter();
+            outcomes.extend(verdicts.map(|(number, verdict)| Outcome::Compared(number, verdict)));
+        }
         outcomes
     }
 
@@ -139,7 +163,14 @@ impl State {
             outcomes.push(Outcome::End(End::Refused { code, message: error.message, temporary: true }));
             return;
         };
-        if session.requests.refused(request, &error, moment.instant, &mut self.wish) {
+        if let Some(number) = self.comparisons.refused(request) {
+            outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
+            return;
+        }
+        let renewals = session.renewals.len();
+        session.renewals.retain(|id| *id != request);
+        let is_own = session.renewals.len() < renewals;
+        if is_own || session.requests.refused(request, &error, moment.instant, &mut self.wish) {
             outcomes.push(Outcome::Event(Event::Refused { code, message: error.message }));
             return;
         }

@@ -4,8 +4,10 @@
 //! around it only moves bytes, stores what the journal has noted before it sends anything, and hands
 //! outcomes on. Nothing here waits, reads a clock or touches a disk.
 
+mod comparisons;
 mod incoming;
 mod outgoing;
+mod own_state;
 mod requests;
 #[cfg(test)]
 mod simulation;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use synchub_protocol::client::{Device, Subscription};
 use synchub_protocol::server::{EntryError, EntryResult, Status, Welcome};
-use synchub_protocol::{Encoding, Entry, ErrorCode};
+use synchub_protocol::{Encoding, Entry, ErrorCode, gzip};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -28,8 +30,12 @@ use crate::copy::{HubCopy, Touched};
 use crate::event::{Event, Stats};
 use crate::outbox::Outbox;
 use crate::retry::End;
+use crate::session::comparisons::Comparisons;
+pub use crate::session::own_state::DeviceState;
 use crate::session::requests::Requests;
 use crate::storage::{Journal, Stored, StoredChange};
+
+pub use crate::session::comparisons::{Compared, Verdict};
 
 /// What a frame led to, for the loop to pass on.
 #[derive(Debug, Clone)]
@@ -40,6 +46,8 @@ pub enum Outcome {
     Touched(Touched),
     /// An edit was decided; whoever waits for it is told.
     Answered(u64, EntryResult),
+    /// A comparison with the hub came to this.
+    Compared(u64, Verdict),
     /// The session has caught up.
     CaughtUp,
     /// The hub asked not to be called again before so long.
@@ -61,6 +69,8 @@ pub struct Settings {
     pub ack_every: Duration,
     /// How long accepted edits are kept (R2).
     pub keep_accepted: Duration,
+    /// Whether frames may be compressed.
+    pub compression: bool,
     /// The heartbeat to ask for, in seconds.
     pub heartbeat_secs: Option<u64>,
 }
@@ -77,6 +87,12 @@ struct Session {
     is_live: bool,
     acked: Option<String>,
     acked_at: Option<Instant>,
+    /// Whether the hub has been told the device's state.
+    device_state_is_said: bool,
+    /// A token that is to be sent.
+    renewal: Option<String>,
+    /// Requests that carried a token and are not answered.
+    renewals: Vec<u64>,
 }
 
 /// A client without its socket.
@@ -90,10 +106,12 @@ pub struct State {
     taken_cursor: Option<String>,
     stored_cursor: Option<String>,
     wish: Vec<Subscription>,
+    own: DeviceState,
     attempt: u64,
     /// Bounds the batches, after a frame was too large for the hub.
     batch_cap: usize,
     session: Option<Session>,
+    comparisons: Comparisons,
     stats: Stats,
 }
 
@@ -129,9 +147,11 @@ impl State {
             taken_cursor: None,
             stored_cursor,
             wish,
+            own: DeviceState::default(),
             attempt,
             batch_cap: usize::MAX,
             session: None,
+            comparisons: Comparisons::default(),
             stats: Stats::default(),
         }
     }
@@ -178,6 +198,13 @@ impl State {
         Some(Duration::from_secs(welcome.heartbeat_secs.max(1)))
     }
 
+    /// Whether the hub takes compressed frames.
+    pub fn compresses(&self) -> bool {
+        let welcome = self.session.as_ref().and_then(|session| session.welcome.as_ref());
+        let offered = welcome.and_then(|welcome| welcome.compression.as_ref());
+        offered.is_some_and(|names| names.iter().any(|name| name == gzip::NAME))
+    }
+
     /// How far the journal has come; see [`Journal::revision`].
     pub fn revision(&self) -> u64 {
         self.journal.revision()
@@ -187,6 +214,11 @@ impl State {
     pub fn submit(&mut self, entry: Entry) -> u64 {
         self.stats.entries_submitted += 1;
         self.outbox.push(entry, &mut self.journal)
+    }
+
+    /// Takes the wish to compare the copy with the hub; gives the number of its [`Outcome::Compared`].
+    pub fn compare(&mut self) -> u64 {
+        self.comparisons.begin()
     }
 
     /// The version that an edit of this record starts from: the copy's, never an answer's (E1).
@@ -222,6 +254,7 @@ impl State {
 
     /// The connection is gone. What was in flight waits again.
     pub fn end_session(&mut self, end: &End) {
+        self.comparisons.ask_again();
         let Some(session) = self.session.take() else { return };
         if let Some(batches) = session.batches {
             self.stats.batches_resent += batches.resent();

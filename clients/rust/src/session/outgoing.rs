@@ -1,14 +1,14 @@
 //! What goes out: hello, subscriptions, batches, acknowledgements.
 
 use bytes::Bytes;
-use synchub_protocol::client::{Ack, Device, Hello};
-use synchub_protocol::{ClientFrame, ErrorCode};
+use synchub_protocol::client::{Ack, Device, Digest, Hello};
+use synchub_protocol::{ClientFrame, ErrorCode, gzip};
 use tokio::time::Instant;
 
 use crate::batches::{Batches, Moment, Step};
 use crate::retry::End;
 use crate::session::requests::Requests;
-use crate::session::{HELLO_ID, Outcome, Session, State};
+use crate::session::{DeviceState, HELLO_ID, Outcome, Session, State};
 use crate::storage::StoredChange;
 
 impl State {
@@ -28,9 +28,9 @@ impl State {
             attempt: Some(self.attempt),
             cursor: self.copy.cursor().map(str::to_owned),
             subscriptions: self.wish.clone(),
-            compression: Vec::new(),
+            compression: self.settings.compression.then(|| gzip::NAME.to_owned()).into_iter().collect(),
             features: Vec::new(),
-            network_quality: None,
+            network_quality: self.own.network_quality.clone(),
             heartbeat_secs: self.settings.heartbeat_secs,
             max_frame_bytes: None,
             client_time: Some(moment.clock),
@@ -44,6 +44,9 @@ impl State {
             is_live: false,
             acked: None,
             acked_at: None,
+            device_state_is_said: self.own == DeviceState::default(),
+            renewal: None,
+            renewals: Vec::new(),
         });
         self.settings.encoding.encode(&hello)
     }
@@ -52,10 +55,21 @@ impl State {
     /// first: an entry that is not is not sent, a cursor that is not is not acknowledged.
     pub fn next_frame(&mut self, moment: Moment<'_>, outcomes: &mut Vec<Outcome>) -> Option<Bytes> {
         let session = self.session.as_mut()?;
-        let batches = session.batches.as_mut()?;
+        session.batches.as_ref()?;
         if let Some(frame) = session.requests.subscriptions(&self.wish, moment.instant) {
             return Some(self.settings.encoding.encode(&frame));
         }
+        if session.is_live && self.comparisons.is_due() {
+            let id = session.requests.next_id();
+            self.comparisons.asked(id);
+            let digest = ClientFrame::Digest(Digest { id, domains: None });
+            return Some(self.settings.encoding.encode(&digest));
+        }
+        if let Some(frame) = self.own_frame() {
+            return Some(frame);
+        }
+        let session = self.session.as_mut()?;
+        let batches = session.batches.as_mut()?;
         match batches.next(&self.outbox, self.stored_revision, moment, session.requests.next_id_mut()) {
             Step::Send(bytes) => {
                 self.stats.batches_sent += 1;

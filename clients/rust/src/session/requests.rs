@@ -38,6 +38,13 @@ impl Requests {
         &mut self.next_id
     }
 
+    /// The id of a request that somebody else keeps.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
     pub(crate) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
@@ -103,8 +110,7 @@ impl Requests {
     }
 
     fn request(&mut self, domains: Vec<String>) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.next_id();
         self.on_the_way.insert(id, domains);
         id
     }

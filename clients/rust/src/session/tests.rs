@@ -62,6 +62,7 @@ impl Fixture {
             backoff: Backoff::default(),
             ack_every: Duration::from_secs(1),
             keep_accepted: Duration::from_hours(24),
+            compression: true,
             heartbeat_secs: None,
         };
         let entropy = Counting::default();

@@ -12,7 +12,7 @@ use synchub_protocol::server::{
     CaughtUp, Change, ChangeOperation, EntryResult, Limits, Origin, Position, Snapshot, SnapshotRecord,
     Status, SyncResult, Welcome,
 };
-use synchub_protocol::{ClientFrame, Data, DeviceKind, Encoding, Priority, ServerFrame, Timestamp};
+use synchub_protocol::{ClientFrame, Data, DeviceKind, Encoding, Priority, ServerFrame, Timestamp, gzip};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     stream: WebSocketStream<TcpStream>,
     encoding: Encoding,
     pub(crate) authorization: Option<String>,
+    /// How many compressed messages came.
+    pub(crate) compressed: usize,
 }
 
 impl FakeHub {
@@ -68,7 +70,7 @@ impl FakeHub {
             Ok(response)
         };
         let stream = tokio_tungstenite::accept_hdr_async(stream, read).await.unwrap();
-        Peer { stream, encoding, authorization }
+        Peer { stream, encoding, authorization, compressed: 0 }
     }
 
     /// Accepts a client up to `welcome`.
@@ -86,6 +88,10 @@ impl Peer {
             let message = tokio::time::timeout(Duration::from_secs(10), self.stream.next());
             let message = message.await.expect("the client sends something").expect("the client is there");
             let bytes = match message.expect("the socket is open") {
+                Message::Binary(bytes) if gzip::is_gzip(&bytes) => {
+                    self.compressed += 1;
+                    gzip::inflate(&bytes, 16 << 20).unwrap()
+                }
                 Message::Binary(bytes) => bytes,
                 Message::Text(text) => text.into(),
                 _ => continue,
@@ -123,6 +129,15 @@ impl Peer {
         }
     }
 
+    /// The id of the next `digest`.
+    pub(crate) async fn digest(&mut self) -> u64 {
+        loop {
+            if let ClientFrame::Digest(digest) = self.next().await {
+                return digest.id;
+            }
+        }
+    }
+
     pub(crate) async fn ack(&mut self) -> String {
         loop {
             if let ClientFrame::Ack(ack) = self.next().await {
@@ -137,6 +152,17 @@ impl Peer {
             Encoding::MessagePack => Message::Binary(bytes),
             Encoding::Json => Message::Text(String::from_utf8(bytes.to_vec()).unwrap().into()),
         };
+        self.stream.send(message).await.unwrap();
+    }
+
+    /// Sends a frame as gzip, which has to pay.
+    pub(crate) async fn send_compressed(&mut self, frame: &ServerFrame) {
+        let message = gzip::deflate(&self.encoding.encode(frame)).unwrap();
+        self.stream.send(Message::Binary(message)).await.unwrap();
+    }
+
+    /// Sends any message.
+    pub(crate) async fn send_message(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }
 

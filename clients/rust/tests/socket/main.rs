@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod coming_back;
+mod compare;
+mod forms;
 mod hub;
 mod surviving;
 mod sync;

@@ -26,7 +26,18 @@ fn check_workflow(definition: &Definition, states: &[&str], allowed: &[(&str, &s
 #[test]
 fn all_built_in_definitions_load() {
     let names: Vec<_> = Catalog::builtin().names("any").map(str::to_owned).collect();
-    assert_eq!(names, ["attendance", "journal", "task", "ticket"]);
+    let all = [
+        "attendance",
+        "behavioral",
+        "journal",
+        "metrics",
+        "session",
+        "task",
+        "ticket",
+        "voice",
+        "work_order",
+    ];
+    assert_eq!(names, all);
 }
 
 #[test]
@@ -36,15 +47,71 @@ fn v2_co1_each_has_its_visibility_strategy_path_and_required_fields() {
         ("task", Visibility::Unit, Strategy::MostRecentWins, "activity", &["jobdesc"]),
         ("journal", Visibility::Owner, Strategy::ClientWins, "journal", &["content"]),
         ("attendance", Visibility::Unit, Strategy::ServerWins, "attendance", &["latitude", "longitude"]),
+        ("work_order", Visibility::Unit, Strategy::MostRecentWins, "work-orders", &["description"]),
+        ("voice", Visibility::Owner, Strategy::ServerWins, "voice", &[]),
+        ("behavioral", Visibility::Owner, Strategy::ServerWins, "behavioral", &[]),
+        ("session", Visibility::Owner, Strategy::ServerWins, "session", &[]),
+        ("metrics", Visibility::Owner, Strategy::ServerWins, "metrics", &[]),
     ];
+    assert_eq!(cases.len(), Catalog::builtin().iter().count(), "every built-in domain stands here");
     for (name, visibility, strategy, path, required) in cases {
         let definition = builtin(name);
         assert_eq!((definition.visibility(), definition.strategy()), (visibility, strategy), "{name}");
         assert_eq!(definition.path(), path);
         assert_eq!(definition.required, required);
-        assert!(definition.feed() && !definition.is_append_only());
         assert_eq!(definition.check_value("a field of the tenant's own", &json!([1])), Ok(()));
     }
+}
+
+#[test]
+fn do6_do7_telemetry_has_no_feed_and_grows_only_as_voice_does() {
+    let telling = |holds: fn(&Definition) -> bool| -> Vec<String> {
+        let catalog = Catalog::builtin();
+        catalog.of("any").filter(|one| holds(one)).map(|one| one.name().to_owned()).collect()
+    };
+    assert_eq!(telling(|one| !one.feed()), ["behavioral", "metrics", "session"]);
+    assert_eq!(telling(Definition::is_append_only), ["behavioral", "metrics", "session", "voice"]);
+}
+
+#[test]
+fn do2_work_order_workflow_and_times() {
+    let order = builtin("work_order");
+    let states = ["draft", "in_progress", "paused", "completed", "closed", "cancelled"];
+    let allowed = [
+        ("draft", "in_progress"),
+        ("in_progress", "completed"),
+        ("completed", "closed"),
+        ("in_progress", "paused"),
+        ("paused", "in_progress"),
+        ("draft", "cancelled"),
+        ("in_progress", "cancelled"),
+        ("paused", "cancelled"),
+        ("completed", "cancelled"),
+    ];
+    check_workflow(&order, &states, &allowed);
+    for state in states {
+        assert_eq!(order.check_transition(None, &json!(state), Device), Ok(()), "created as {state}");
+    }
+    for field in ["scheduled_start", "scheduled_end", "actual_start", "actual_end"] {
+        assert_eq!(order.check_value(field, &json!("2026-01-01T08:00:00+02:00")), Ok(()));
+        assert!(order.check_value(field, &json!("tomorrow")).is_err(), "{field}");
+    }
+    assert!(order.check_value("description", &json!(null)).is_err());
+    assert_eq!(order.date_field(), Some("scheduled_start"));
+}
+
+#[test]
+fn do6_voice_scores_are_shares() {
+    let voice = builtin("voice");
+    for score in [json!(0), json!(0.97), json!(1), json!(null)] {
+        assert_eq!(voice.check_value("confidence_score", &score), Ok(()), "{score}");
+    }
+    for score in [json!(-0.01), json!(1.01), json!("0.5"), json!(true)] {
+        assert!(voice.check_value("confidence_score", &score).is_err(), "{score}");
+    }
+    assert!(voice.check_value("verified", &json!("yes")).is_err());
+    assert!(voice.check_value("timestamp", &json!("yes")).is_err());
+    assert_eq!(voice.date_field(), Some("timestamp"));
 }
 
 #[test]

@@ -2,15 +2,19 @@
 //! line. The plans are made by hand, so nothing here knows the rules of sync.
 
 mod commit;
+mod digests;
 mod names;
 mod once;
 mod pages;
+mod purge;
 mod world;
 
 pub(crate) use commit::*;
+pub(crate) use digests::*;
 pub(crate) use names::*;
 pub(crate) use once::*;
 pub(crate) use pages::*;
+pub(crate) use purge::*;
 pub(crate) use world::*;
 
 /// Runs the suite on a back end, given as an expression that makes a new, empty one.
@@ -39,12 +43,29 @@ macro_rules! contract {
             a_page_names_who_wrote_its_rows,
             c4_a_snapshot_walks_scopes_and_goes_on_where_it_stopped,
             c4_a_snapshot_has_no_tombstones,
+            en13_digests_follow_every_commit,
+            en13_sums_wrap_around,
+            en13_a_group_that_is_refused_leaves_the_digests,
+            en13_a_filter_counts_only_what_it_wants,
+            en13_digests_of_an_answer_are_from_one_moment,
+            en13_tenants_and_domains_are_counted_apart,
+            en13_v2_records_that_get_other_scopes_are_counted_there,
+            en13_any_edits_leave_the_digests_equal_to_a_recount,
             c11_each_registration_takes_the_next_generation,
             o2_installs_are_told_apart_and_keep_their_marks,
             p2_a_new_device_starts_from_the_head,
+            c1_a_domain_turns_with_each_other_text_and_a_reopened_store_remembers,
             names_keep_their_numbers_and_tenants_share_none,
             a_publisher_has_a_row_without_a_device,
             c10_acknowledged_places_only_rise,
+            d3_old_rows_go_step_by_step_and_the_horizon_moves_with_them,
+            d3_a_log_that_went_whole_goes_on_where_it_ended,
+            d3_tombstones_go_after_their_rows_and_leave_the_version_floor,
+            d3_a_history_ends_where_the_log_begins,
+            d3_a_purge_of_one_tenant_leaves_the_others,
+            o1_old_batches_go_oldest_first,
+            o2_old_refused_numbers_go_and_the_mark_stays,
+            e11_closed_reviews_go_with_age_and_open_ones_never,
             everything_is_there_after_reopening,
             a_closed_store_is_unavailable,
             people_can_look_at_what_is_there,

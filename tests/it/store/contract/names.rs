@@ -48,6 +48,26 @@ pub(crate) async fn p2_a_new_device_starts_from_the_head(backend: &dyn Backend) 
     assert_eq!((opened[0].place.head, opened[0].place.epoch), (head, world.store.epoch()));
 }
 
+pub(crate) async fn c1_a_domain_turns_with_each_other_text_and_a_reopened_store_remembers(
+    backend: &dyn Backend,
+) {
+    let store = backend.open().await;
+    let say = |store: std::sync::Arc<dyn synchub::store::Store>, texts: [&'static str; 2]| async move {
+        store.turns(vec![(7, texts[0].to_owned()), (70, texts[1].to_owned())]).await.unwrap()
+    };
+    for (texts, turns) in [
+        (["a", "x y"], [0, 0]),
+        (["a", "x y"], [0, 0]),
+        (["b", "x y"], [1, 0]),
+        (["a", "x z"], [2, 1]),
+        (["a", "x z"], [2, 1]),
+    ] {
+        assert_eq!(say(store.clone(), texts).await, turns, "{texts:?}");
+    }
+    store.close().await;
+    assert_eq!(say(backend.open().await, ["a", "x y"]).await, [2, 2]);
+}
+
 pub(crate) async fn names_keep_their_numbers_and_tenants_share_none(backend: &dyn Backend) {
     let world = World::new(backend).await;
     let store = &world.store;
@@ -169,4 +189,14 @@ pub(crate) async fn people_can_look_at_what_is_there(backend: &dyn Backend) {
     assert_eq!(store.find_log("acme", 1, 10).await.unwrap().len(), 1);
     assert_eq!(store.find_log("acme", 0, 1).await.unwrap().len(), 1);
     assert!(store.find_log("x", 0, 1).await.unwrap().is_empty());
+
+    world.edit(vec![Edit::create(2, Scope::Tenant)]).await;
+    let parts = [synchub_protocol::digest::part(key(1), 2), synchub_protocol::digest::part(key(2), 1)];
+    let line = |scope, count, sum: u64| json!({"domain": "tickets", "scope": scope, "seq": 3, "count": count, "digest": format!("{sum:016x}")});
+    let all = line(json!("all"), 2, parts[0].wrapping_add(parts[1]));
+    assert_eq!(store.find_digests("acme", None).await.unwrap(), std::slice::from_ref(&all));
+    let scopes = [all, line(json!("tenant"), 1, parts[1]), line(json!({"user": "ann"}), 1, parts[0])];
+    assert_eq!(store.find_digests("acme", Some("tickets")).await.unwrap(), scopes);
+    assert!(store.find_digests("acme", Some("x")).await.unwrap().is_empty());
+    assert!(store.find_digests("x", None).await.unwrap().is_empty());
 }

@@ -46,7 +46,7 @@ fn batch(world: &World, id: u128) -> BatchRow {
 }
 
 async fn write(world: &World, writes: Writes) -> Result<(), CommitError> {
-    let plan = |loaded: Loaded| Writes { head: loaded.head, ..writes };
+    let plan = move |loaded: Loaded| Writes { head: loaded.head, ..writes };
     world.commit(Reads::default(), plan).await.map(|_| ())
 }
 

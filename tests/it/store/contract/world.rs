@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use synchub::store::{CommitError, Committed, Group, Registered, RegisteredDevice, Registration, Store};
+use synchub_protocol::digest::part;
 use synchub_protocol::server::Origin;
 use synchub_protocol::{Data, DeviceKind, Priority};
-use synchub_rules::group::{Loaded, Plan, Reads, RecordWrite, Writes};
+use synchub_rules::group::{DigestChange, Loaded, Plan, Reads, RecordWrite, Writes};
 use synchub_rules::record::{
     DomainNo, Head, LogRow, Record, RecordNo, RowKind, Scope, Stamp, SyncStatus, View, Write,
 };
@@ -40,6 +41,7 @@ pub(crate) fn registration(tenant: &str, user: &str, device: &str, install: u128
             install_id: (install != 0).then(|| Uuid::from_u128(install)),
             profile: rmp_serde::to_vec(&json!({"name": device})).unwrap(),
         }),
+        witness: None,
         at_us: NOON,
     }
 }
@@ -142,10 +144,31 @@ pub(crate) fn writes(loaded: &Loaded, domain: DomainNo, author: &Registered, edi
         let head = Head { seq: writes.head.seq + 1, time_us: writes.head.time_us.max(NOON) + 1 };
         let record = record_after(&edit, before.as_ref(), (no, domain), (head, author));
         writes.rows.push(row(&record, before.as_ref(), edit.kind, author));
+        count(&mut writes.digests, before.as_ref(), -1);
+        count(&mut writes.digests, Some(&record), 1);
         writes.records.push(RecordWrite { is_new: before.is_none(), record });
         writes.head = head;
     }
     writes
+}
+
+/// Takes a record into the digests, or out of them.
+fn count(digests: &mut Vec<DigestChange>, record: Option<&Record>, count: i64) {
+    let Some(record) = record.filter(|record| !record.deleted) else { return };
+    let part = part(record.key, record.version);
+    let sum = if count < 0 { part.wrapping_neg() } else { part };
+    add_digest(digests, DigestChange { domain: record.domain, scope: record.scope, count, sum });
+}
+
+/// Adds a change of a digest to others, each domain and scope once.
+pub(crate) fn add_digest(digests: &mut Vec<DigestChange>, change: DigestChange) {
+    let same = |known: &&mut DigestChange| (known.domain, known.scope) == (change.domain, change.scope);
+    match digests.iter_mut().find(same) {
+        Some(known) => {
+            (known.count, known.sum) = (known.count + change.count, known.sum.wrapping_add(change.sum));
+        }
+        None => digests.push(change),
+    }
 }
 
 fn record_after(

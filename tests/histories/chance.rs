@@ -1,0 +1,44 @@
+//! Numbers by chance, the same for the same seed; nothing else is random in a history.
+
+/// `SplitMix64`.
+#[derive(Debug, Clone)]
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// From 0 to `limit` - 1.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.word() % limit as u64).unwrap()
+    }
+
+    /// Yes in so many of a hundred cases.
+    pub(crate) fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// From `-most` to `most`.
+    pub(crate) fn around(&mut self, most: i64) -> i64 {
+        let span = usize::try_from(2 * most + 1).unwrap();
+        i64::try_from(self.below(span)).unwrap() - most
+    }
+
+    pub(crate) fn uuid(&mut self) -> uuid::Uuid {
+        let bytes = (u128::from(self.word()) << 64) | u128::from(self.word());
+        uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid()
+    }
+}

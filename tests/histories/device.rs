@@ -1,0 +1,201 @@
+//! A device as PROTOCOL.md says a client is: a copy, an outbox with numbers, a cursor, stored together; and
+//! the one socket that it has at a time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::model::{Filters, Key};
+use crate::support::Peer;
+
+/// The filters of each domain that is subscribed to.
+pub(crate) type Wish = BTreeMap<String, Filters>;
+
+/// An edit that waits to be answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// Its name in this history.
+    pub(crate) uid: u64,
+    pub(crate) entry: Value,
+    pub(crate) number: u64,
+    pub(crate) install: Uuid,
+}
+
+/// A batch that was sent and not answered: it may be sent again as it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Try {
+    pub(crate) batch_id: String,
+    pub(crate) uids: Vec<u64>,
+    pub(crate) atomic: bool,
+}
+
+/// What survives a restart of the app, and what a backup of the phone holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    pub(crate) copy: BTreeMap<Key, (u64, Value)>,
+    pub(crate) cursor: Option<String>,
+    /// By domain that a snapshot runs of: what came since `first`.
+    pub(crate) came: BTreeMap<String, BTreeSet<Key>>,
+    /// What the user wants, and what the hub has confirmed.
+    pub(crate) wish: Wish,
+    pub(crate) confirmed: Wish,
+    pub(crate) outbox: Vec<Item>,
+    pub(crate) tries: Vec<Try>,
+    /// The install that new edits go under, and the last number that it gave out.
+    pub(crate) install: Uuid,
+    pub(crate) given: u64,
+}
+
+impl Disk {
+    pub(crate) fn new(install: Uuid, wish: Wish) -> Self {
+        Self {
+            copy: BTreeMap::new(),
+            cursor: None,
+            came: BTreeMap::new(),
+            wish,
+            confirmed: Wish::new(),
+            outbox: Vec::new(),
+            tries: Vec::new(),
+            install,
+            given: 0,
+        }
+    }
+
+    /// Keeps an edit under the next number.
+    pub(crate) fn enqueue(&mut self, uid: u64, entry: Value) {
+        self.given += 1;
+        self.outbox.push(Item { uid, entry, number: self.given, install: self.install });
+    }
+
+    /// What the hub says it has decided: what waits above is numbered anew (O2).
+    pub(crate) fn renumber(&mut self, install: Uuid, last: u64) {
+        let mut next = last;
+        for item in self.outbox.iter_mut().filter(|item| item.install == install && item.number > last) {
+            next += 1;
+            item.number = next;
+        }
+        if install == self.install {
+            assert!(last <= self.given, "O2: the hub decided number {last}; {} were given out", self.given);
+            self.given = next.max(last);
+        }
+    }
+
+    /// Takes a frame of the data lane (C4, C6), and stores its cursor with the copy.
+    pub(crate) fn take(&mut self, frame: &Value) {
+        let domain = frame["domain"].as_str().unwrap_or_default();
+        let known = self.confirmed.contains_key(domain);
+        match frame["type"].as_str().unwrap() {
+            "snapshot" if known => self.snapshot(domain, frame),
+            "data_update" if known => self.change(domain, frame),
+            _ => {}
+        }
+        if let Some(cursor) = frame["cursor"].as_str() {
+            self.cursor = Some(cursor.to_owned());
+            let confirmed = &self.confirmed;
+            self.copy.retain(|key, _| confirmed.contains_key(&key.0));
+        }
+    }
+
+    fn snapshot(&mut self, domain: &str, frame: &Value) {
+        if frame["first"] == true {
+            self.came.insert(domain.to_owned(), BTreeSet::new());
+        }
+        let came = self.came.get_mut(domain).expect("C4: a snapshot begins with `first`");
+        for record in frame["records"].as_array().unwrap() {
+            let key = (domain.to_owned(), record["mobile_id"].as_str().unwrap().to_owned());
+            let version = record["version"].as_u64().unwrap();
+            came.insert(key.clone());
+            let held = self.copy.insert(key, (version, record["data"].clone()));
+            let held = held.map_or(0, |(held, _)| held);
+            assert!(held <= version, "a version went down in a copy, from {held}: {record}");
+        }
+        if frame["last"] == true {
+            let came = self.came.remove(domain).unwrap();
+            self.copy.retain(|key, _| key.0 != domain || came.contains(key));
+        }
+    }
+
+    fn change(&mut self, domain: &str, frame: &Value) {
+        let key = (domain.to_owned(), frame["mobile_id"].as_str().unwrap().to_owned());
+        let version = frame["version"].as_u64().unwrap();
+        if let Some(came) = self.came.get_mut(domain) {
+            came.insert(key.clone());
+        }
+        if self.copy.get(&key).is_some_and(|(held, _)| *held >= version) {
+            return;
+        }
+        match frame["operation"].as_str().unwrap() {
+            "create" | "update" => drop(self.copy.insert(key, (version, frame["data"].clone()))),
+            _ => drop(self.copy.remove(&key)),
+        }
+    }
+}
+
+/// A batch on the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) id: u64,
+    pub(crate) items: Vec<Item>,
+    /// Its event in the ledger.
+    pub(crate) event: usize,
+}
+
+/// A socket after its welcome.
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
+    pub(crate) install: Uuid,
+    pub(crate) install_no: i64,
+    pub(crate) unit: Option<String>,
+    /// Measurements of the device's clock (T2).
+    pub(crate) samples: VecDeque<i64>,
+    /// The last place that a `position` or `caught_up` named.
+    pub(crate) place: Option<u64>,
+    /// Whether every snapshot that was announced has come, and `caught_up` after it.
+    pub(crate) caught_up: bool,
+    pub(crate) flights: VecDeque<Flight>,
+    /// What was asked with which request, and not confirmed yet.
+    pub(crate) asked: Vec<(u64, Wish)>,
+}
+
+impl Link {
+    /// Notes a measurement; returns nothing that a device would know.
+    pub(crate) fn sample(&mut self, offset_us: i64) {
+        if self.samples.len() == 8 {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(offset_us);
+    }
+
+    pub(crate) fn offset_us(&self) -> i64 {
+        self.samples.iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// A device of a user.
+pub(crate) struct Device {
+    pub(crate) tenant: usize,
+    pub(crate) user: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) priority: i64,
+    pub(crate) unit: Option<String>,
+    pub(crate) disk: Disk,
+    pub(crate) backup: Option<Disk>,
+    /// What its clock is ahead of the hub's.
+    pub(crate) skew_us: i64,
+    pub(crate) attempt: u64,
+    pub(crate) link: Option<Link>,
+}
+
+impl Device {
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.user, self.id)
+    }
+
+    /// All that it may be sent now: what is confirmed and what it has asked for.
+    pub(crate) fn sets(&self) -> Vec<Wish> {
+        let asked = self.link.iter().flat_map(|link| link.asked.iter().map(|(_, wish)| wish.clone()));
+        std::iter::once(self.disk.confirmed.clone()).chain(asked).collect()
+    }
+}
