@@ -226,7 +226,8 @@ impl Socket {
 
     fn classify(&self, message: Message) -> Event {
         let frame = match (message, self.encoding) {
-            (Message::Ping(_) | Message::Pong(_), _) => return Event::Alive,
+            (Message::Ping(_), _) => return Event::Alive,
+            (Message::Pong(_), _) => return Event::Answered,
             (Message::Close(_), _) => return Event::Ended(CloseReason::PeerClosed),
             (Message::Binary(bytes), _) if self.compresses() && gzip::is_gzip(&bytes) => {
                 return self.inflate(&bytes);
@@ -351,7 +352,7 @@ mod tests {
                             echoes -= 1;
                         }
                     }
-                    Event::Alive | Event::Flushed => {}
+                    Event::Alive | Event::Answered | Event::Flushed => {}
                     event => panic!("{event:?}"),
                 }
                 rebuilt += usize::from(swollen && !socket.swollen);

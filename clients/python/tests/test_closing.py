@@ -17,10 +17,8 @@ class Codes(HubCase):
     async def test_4002_heartbeat_missed(self):
         hub = await self.raw()
         await hub.hello(self.token(), heartbeat_secs=10)
-        hub.socket.transport.pause_reading()  # else the library answers the hub's pings, which counts
-        await asyncio.sleep(21)
-        hub.socket.transport.resume_reading()
-        self.assertEqual(await hub.close_code(10), 4002)
+        # The library answers the hub's pings meanwhile, which does not count.
+        self.assertEqual(await hub.close_code(31), 4002)
 
     async def test_4003_too_slow_to_drain_the_control_lane(self):
         frame = json.dumps({"type": "settings", "id": 2, "network_quality": "q" * 32})
