@@ -44,10 +44,10 @@ pub(super) fn padded(size: usize) -> Vec<u8> {
     packed(&json!({"type": "ping", "id": 5, "padding": "x".repeat(size)}))
 }
 
-/// A ping request of 64 MiB, in as many KiB.
+/// A frame of 8 MiB in a few KiB.
 pub(super) fn gzip_bomb() -> Vec<u8> {
     static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let frame = [&b"\x81\xa4type\xdb\x04\x00\x00\x00"[..], &vec![b'x'; 64 * MIB]].concat();
+        let frame = [&b"\x81\xa4type\xdb\x00\x80\x00\x00"[..], &vec![b'x'; 8 * MIB]].concat();
         gzip::deflate(&frame).map(|bytes| bytes.to_vec()).unwrap_or_default()
     });
     message(Encoding::MessagePack, &BOMB)
