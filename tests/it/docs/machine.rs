@@ -18,7 +18,7 @@ use super::life;
 use super::page::{Page, Step};
 
 /// How long a hub may take to listen; far above what it takes.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// The folders of the machine that pages name.
 const FOLDERS: [&str; 4] = ["/etc/", "/var/", "/usr/local/", "/tmp/"];
 /// Where the page's unit lies.

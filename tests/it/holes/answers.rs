@@ -10,7 +10,8 @@ fn install(user: &str) -> Hello {
     Hello::of(user, "phone").with(json!({"device": {"install_id": Uuid::now_v7()}}))
 }
 
-fn numbered(first: u64, entries: &Value) -> Value {
+#[expect(clippy::needless_pass_by_value, reason = "calls read like the frames they make")]
+fn numbered(first: u64, entries: Value) -> Value {
     json!({"type": "sync", "batch_id": Uuid::now_v7(), "first_client_seq": first, "entries": entries})
 }
 
@@ -22,11 +23,11 @@ async fn o1_o2_a_lost_answer_after_a_merge() {
     let (mut bob, _) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
     let (hello, id) = (install("alice"), Uuid::now_v7());
     let (mut alice, _) = Peer::hello(&hub, &hello).await;
-    alice.ask(numbered(1, &json!([ticket(id, "fire")]))).await;
+    alice.ask(numbered(1, json!([ticket(id, "fire")]))).await;
     bob.sync(json!([edit("ticket", id, 1, &json!({"group": "north"}))])).await;
     let entry =
         edit("ticket", id, 1, &json!({"ticket_history": [{"id": "a", "text": "seen"}], "caller": "Ann"}));
-    let batch = numbered(2, &json!([entry]));
+    let batch = numbered(2, json!([entry]));
     let sent = alice.request(batch.clone()).await;
     // The answer is in the socket, and nobody reads it.
     bob.sync(json!([edit("ticket", id, 2, &json!({"location": "roof"}))])).await;
@@ -40,7 +41,7 @@ async fn o1_o2_a_lost_answer_after_a_merge() {
         (&json!(true), &json!("merged")),
         "{again}"
     );
-    let cut_differently = alice.ask(numbered(2, &json!([entry]))).await;
+    let cut_differently = alice.ask(numbered(2, json!([entry]))).await;
     assert_eq!(cut_differently["results"][0]["status"], "duplicate", "{cut_differently}");
     assert_eq!(cut_differently["results"][0]["server_version"], 4, "{cut_differently}");
     let (mut reader, frames) = Peer::live(&hub, &Hello::of("bob", "other").to(&["ticket"])).await;
@@ -58,10 +59,10 @@ async fn e11_o2_a_corrected_entry() {
     let (mut alice, _) = Peer::hello(&hub, &install("alice")).await;
     let (good, bad) = (Uuid::now_v7(), Uuid::now_v7());
     let refused = edit("ticket", bad, 0, &json!({"status": "NEW"}));
-    let answer = alice.ask(numbered(1, &json!([ticket(good, "fire"), refused]))).await;
+    let answer = alice.ask(numbered(1, json!([ticket(good, "fire"), refused]))).await;
     assert_eq!(answer["results"][1]["error"]["code"], "validation_failed", "{answer}");
     // The old number with mended contents is still the refused entry.
-    let same_number = alice.ask(numbered(2, &json!([ticket(bad, "smoke")]))).await;
+    let same_number = alice.ask(numbered(2, json!([ticket(bad, "smoke")]))).await;
     let result = &same_number["results"][0];
     assert_eq!(
         (&result["status"], &result["error"]["code"]),
@@ -69,7 +70,7 @@ async fn e11_o2_a_corrected_entry() {
     );
     let mut mended = ticket(bad, "smoke");
     mended["corrects"] = json!(2);
-    let batch = numbered(3, &json!([mended]));
+    let batch = numbered(3, json!([mended]));
     assert_eq!(alice.ask(batch.clone()).await["results"][0]["status"], "created");
     assert_eq!(alice.ask(batch).await["repeated"], true);
     let database = Connection::open(hub.database()).unwrap();
@@ -97,9 +98,9 @@ async fn o2_a_chain_cut_over_batches_with_the_first_meeting_a_temporary_error() 
         entry
     };
     let chain = [
-        numbered(1, &json!([ticket(id, "fire")])),
-        numbered(2, &json!([step("OPEN")])),
-        numbered(3, &json!([step("INPROGRESS"), step("RESOLVED")])),
+        numbered(1, json!([ticket(id, "fire")])),
+        numbered(2, json!([step("OPEN")])),
+        numbered(3, json!([step("INPROGRESS"), step("RESOLVED")])),
     ];
     let mut ids = Vec::new();
     for batch in &chain {
