@@ -82,7 +82,8 @@ impl Session {
             let message = format!("{most} batches wait for an answer already; wait for one");
             return self.refuse_batch(id, ErrorCode::TooManyInFlight, message);
         }
-        if self.leaving {
+        // A session that has not been told yet of a new epoch decides nothing in it (R1).
+        if self.leaving || self.deps.store.epoch() != self.epoch {
             let message =
                 "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);

@@ -9,6 +9,9 @@ use uuid::Uuid;
 use crate::model::{Filters, Key};
 use crate::support::Peer;
 
+/// How long a client keeps what was accepted (R2).
+const DAY_US: i64 = 86_400_000_000;
+
 /// The filters of each domain that is subscribed to.
 pub(crate) type Wish = BTreeMap<String, Filters>;
 
@@ -30,17 +33,36 @@ pub(crate) struct Try {
     pub(crate) atomic: bool,
 }
 
+/// Where a cursor stands, as far as the frame with it said.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) seq: u64,
+    /// The time of the row there.
+    pub(crate) time_us: i64,
+}
+
 /// What survives a restart of the app, and what a backup of the phone holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     pub(crate) copy: BTreeMap<Key, (u64, Value)>,
     pub(crate) cursor: Option<String>,
+    /// The epoch and the place that the cursor names; no place where the device cannot know it.
+    pub(crate) epoch: u64,
+    pub(crate) place: Option<Place>,
+    /// Whether the copy holds what the cursor does not cover.
+    pub(crate) is_ahead: bool,
+    /// Whether the copy may hold what a store that was put back has lost, until all has come anew.
+    pub(crate) doubts: bool,
+    /// The versions with which records were taken away.
+    pub(crate) removed: BTreeMap<Key, u64>,
     /// By domain that a snapshot runs of: what came since `first`.
     pub(crate) came: BTreeMap<String, BTreeSet<Key>>,
     /// What the user wants, and what the hub has confirmed.
     pub(crate) wish: Wish,
     pub(crate) confirmed: Wish,
     pub(crate) outbox: Vec<Item>,
+    /// What was accepted, and when (R2).
+    pub(crate) accepted: Vec<(Item, i64)>,
     pub(crate) tries: Vec<Try>,
     /// The install that new edits go under, and the last number that it gave out.
     pub(crate) install: Uuid,
@@ -52,10 +74,16 @@ impl Disk {
         Self {
             copy: BTreeMap::new(),
             cursor: None,
+            epoch: 0,
+            place: None,
+            is_ahead: false,
+            doubts: false,
+            removed: BTreeMap::new(),
             came: BTreeMap::new(),
             wish,
             confirmed: Wish::new(),
             outbox: Vec::new(),
+            accepted: Vec::new(),
             tries: Vec::new(),
             install,
             given: 0,
@@ -68,8 +96,15 @@ impl Disk {
         self.outbox.push(Item { uid, entry, number: self.given, install: self.install });
     }
 
-    /// What the hub says it has decided: what waits above is numbered anew (O2).
-    pub(crate) fn renumber(&mut self, install: Uuid, last: u64) {
+    /// What the hub says it has decided: what it forgot goes again (R2), and what waits above is numbered
+    /// anew (O2).
+    pub(crate) fn renumber(&mut self, install: Uuid, last: u64, now_us: i64) -> usize {
+        self.accepted.retain(|(_, at_us)| now_us - at_us < DAY_US);
+        let is_forgotten = |(item, _): &mut (Item, i64)| item.install == install && item.number > last;
+        let forgotten: Vec<Item> = self.accepted.extract_if(.., is_forgotten).map(|(item, _)| item).collect();
+        let count = forgotten.len();
+        self.outbox.extend(forgotten);
+        self.outbox.sort_by_key(|item| item.uid);
         let mut next = last;
         for item in self.outbox.iter_mut().filter(|item| item.install == install && item.number > last) {
             next += 1;
@@ -79,6 +114,7 @@ impl Disk {
             assert!(last <= self.given, "O2: the hub decided number {last}; {} were given out", self.given);
             self.given = next.max(last);
         }
+        count
     }
 
     /// Takes a frame of the data lane (C4, C6), and stores its cursor with the copy.
@@ -108,7 +144,7 @@ impl Disk {
             came.insert(key.clone());
             let held = self.copy.insert(key, (version, record["data"].clone()));
             let held = held.map_or(0, |(held, _)| held);
-            assert!(held <= version, "a version went down in a copy, from {held}: {record}");
+            assert!(self.doubts || held <= version, "a version went down in a copy, from {held}: {record}");
         }
         if frame["last"] == true {
             let came = self.came.remove(domain).unwrap();
@@ -127,7 +163,10 @@ impl Disk {
         }
         match frame["operation"].as_str().unwrap() {
             "create" | "update" => drop(self.copy.insert(key, (version, frame["data"].clone()))),
-            _ => drop(self.copy.remove(&key)),
+            _ => {
+                self.copy.remove(&key);
+                self.removed.insert(key, version);
+            }
         }
     }
 }
@@ -146,6 +185,9 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) install: Uuid,
     pub(crate) install_no: i64,
+    pub(crate) epoch: u64,
+    /// Whether everything is to come anew.
+    pub(crate) renews: bool,
     pub(crate) unit: Option<String>,
     /// Measurements of the device's clock (T2).
     pub(crate) samples: VecDeque<i64>,
@@ -182,6 +224,8 @@ pub(crate) struct Device {
     pub(crate) unit: Option<String>,
     pub(crate) disk: Disk,
     pub(crate) backup: Option<Disk>,
+    /// Whether it was ever put back to a backup.
+    pub(crate) was_restored: bool,
     /// What its clock is ahead of the hub's.
     pub(crate) skew_us: i64,
     pub(crate) attempt: u64,

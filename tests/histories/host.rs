@@ -1,6 +1,8 @@
 //! The real hub under test, on a runtime of its own, so that it can be stopped without a goodbye; and what
 //! stands in its tables, read beside it.
 
+use std::path::{Path, PathBuf};
+
 use rusqlite::{Connection, OpenFlags, params};
 use serde_json::{Value, json};
 use synchub_protocol::ErrorCode;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::model::{Data, OWN_DEFINITIONS, Scope};
-use crate::support::{Hub, NOW_US};
+use crate::support::{Hub, HubBuilder, NOW_US};
 
 pub(crate) struct Host {
     runtime: Option<Runtime>,
@@ -94,13 +96,36 @@ impl Host {
     }
 
     /// Everything in memory is lost at once; the store finishes the transaction that it is in.
-    pub(crate) async fn crash(&mut self) {
-        drop(self.tables.take());
-        self.runtime.take().unwrap().shutdown_background();
-        let hub = self.hub.take().unwrap();
-        hub.store().close().await;
-        let builder = hub.let_go();
+    pub(crate) async fn crash(&mut self, copy: Option<&Path>) {
+        let (database, builder) = self.down(true).await;
+        if let Some(copy) = copy {
+            copy_files(&database, copy);
+        }
         self.run(builder.start()).await;
+    }
+
+    /// Ends the hub; the store finishes the transaction that it is in.
+    async fn down(&mut self, crashes: bool) -> (PathBuf, HubBuilder) {
+        drop(self.tables.take());
+        let hub = self.hub.take().unwrap();
+        if !crashes {
+            hub.node.stop().await;
+        }
+        self.runtime.take().unwrap().shutdown_background();
+        hub.store().close().await;
+        (hub.database(), hub.let_go())
+    }
+
+    /// Ends the hub, puts a backup in the place of its store, by hand or as `synchub restore` does, and
+    /// starts it again.
+    pub(crate) async fn replace(&mut self, crashes: bool, seed: u64, backup: &Path, by_hand: bool) {
+        let (database, builder) = self.down(crashes).await;
+        if by_hand {
+            copy_files(backup, &database);
+        } else {
+            synchub::store::sqlite::restore(&database, backup).await.unwrap();
+        }
+        self.run(builder.seed(seed).start()).await;
     }
 
     pub(crate) fn end(mut self) {
@@ -111,6 +136,25 @@ impl Host {
     pub(crate) fn advance(&mut self, us: i64) {
         self.now_us += us;
         self.hub().clock.set(self.now_us);
+    }
+
+    /// The epoch that the store is in.
+    pub(crate) fn epoch(&self) -> u64 {
+        let sql = "SELECT value FROM meta WHERE key = 'epoch'";
+        self.tables().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap()
+    }
+
+    /// Whether the store knows a tenant.
+    pub(crate) fn has(&self, tenant: &str) -> bool {
+        let sql = "SELECT count(*) FROM tenant WHERE name = ?1";
+        self.tables().query_row(sql, [tenant], |row| row.get::<_, i64>(0)).unwrap() > 0
+    }
+
+    /// The time of a row of the log that is still there.
+    pub(crate) fn row_time(&self, tenant: &str, seq: u64) -> Option<i64> {
+        let sql = "SELECT time_us FROM log JOIN tenant ON tenant.no = log.tenant
+                   WHERE tenant.name = ?1 AND log.seq = ?2";
+        self.tables().query_row(sql, params![tenant, i64::try_from(seq).unwrap()], |row| row.get(0)).ok()
     }
 
     fn tables(&self) -> &Connection {
@@ -235,6 +279,18 @@ fn scope(kind: Option<i64>, name: Option<String>) -> Scope {
         (Some(1), Some(name)) => Scope::Unit(name),
         (Some(_), Some(name)) => Scope::User(name),
         _ => Scope::Tenant,
+    }
+}
+
+/// Copies a database's files over those of another.
+fn copy_files(from: &Path, to: &Path) {
+    let beside = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in ["", "-wal", "-shm"] {
+        let (from, to) = (beside(from, suffix), beside(to, suffix));
+        _ = std::fs::remove_file(&to);
+        if from.exists() && suffix != "-shm" {
+            std::fs::copy(&from, &to).unwrap();
+        }
     }
 }
 

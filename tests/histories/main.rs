@@ -6,10 +6,12 @@
 
 mod chance;
 mod device;
+mod disaster;
 mod edits;
 mod host;
 mod ledger;
 mod model;
+mod numbers;
 mod reading;
 mod steps;
 #[expect(dead_code, unused_imports, reason = "the histories need a part of what the other tests do")]

@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, at: usize, frame: &Value) {
+    pub(crate) fn take(&mut self, at: usize, frame: &Value) {
         let kind = frame["type"].as_str().unwrap();
         let part = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
         self.ledgers[self.devices[at].tenant].count(format!(
@@ -113,6 +113,7 @@ impl World {
             link.place = frame["seq"].as_u64().or(link.place);
             device.disk.take(frame);
         }
+        self.note_place(at, frame);
     }
 
     /// Notes what a device was sent.
@@ -161,6 +162,9 @@ impl World {
         event.fate = Fate::Answered(frame.clone());
         device.disk.outbox.retain(|item| flight.items.iter().all(|one| one.uid != item.uid));
         for (item, result) in flight.items.iter().zip(frame["results"].as_array().unwrap()) {
+            if result["error"].is_null() {
+                device.disk.accepted.push((item.clone(), self.host.now_us));
+            }
             let refused = result["status"] == "error" && result["error"]["code"] == "validation_failed";
             if refused && item.install == device.disk.install && self.chance.percent(50) {
                 let mut entry = item.entry.clone();

@@ -36,13 +36,18 @@ const STEPS: [(&str, usize); 22] = [
     ("judge", 4),
 ];
 
+/// Those of a history in which the store is put back.
+const DISASTERS: [(&str, usize); 2] = [("save", 6), ("put back", 7)];
+
 impl World {
     /// One step; says which.
     pub(crate) async fn step(&mut self) {
-        let total = STEPS.iter().map(|(_, weight)| weight).sum();
+        let disasters = if self.ruin.is_some() { &DISASTERS[..] } else { &[] };
+        let steps = STEPS.iter().chain(disasters);
+        let total = steps.clone().map(|(_, weight)| weight).sum();
         let mut drawn = self.chance.below(total);
-        let (kind, _) = STEPS
-            .iter()
+        let (kind, _) = steps
+            .into_iter()
             .find(|(_, weight)| {
                 drawn < *weight || {
                     drawn -= weight;
@@ -74,6 +79,8 @@ impl World {
             "unit" => self.move_user(at),
             "twin" => self.twin(at).await,
             "late" => self.late(at).await,
+            "save" => self.save().await,
+            "put back" => self.put_back().await,
             _ => self.judge().await,
         }
     }
@@ -293,13 +300,19 @@ impl World {
         self.cut(at);
         let install = self.chance.uuid();
         let device = &mut self.devices[at];
+        device.was_restored = true;
         let disk = device.backup.clone().unwrap_or_else(|| Disk::new(install, everything()));
         device.disk = Disk { install, given: 0, ..disk };
     }
 
     /// The hub is gone at once, with everything that it had in memory.
     async fn crash(&mut self) {
-        self.host.crash().await;
+        self.crash_with(None).await;
+    }
+
+    /// The same; `copy` names where the files of the dead hub are copied to.
+    pub(crate) async fn crash_with(&mut self, copy: Option<std::path::PathBuf>) {
+        self.host.crash(copy.as_deref()).await;
         for at in 0..self.devices.len() {
             self.cut(at);
             let tenant = self.devices[at].tenant;
@@ -358,7 +371,11 @@ impl World {
             self.read(at, Until::Head).await;
         }
         self.judge().await;
+        self.check_forgotten();
         for device in &self.devices {
+            if device.disk.doubts {
+                continue;
+            }
             let ledger = &self.ledgers[device.tenant];
             let due = ledger.model.copy(device.user, device.unit.as_deref(), &device.disk.wish);
             for key in due.keys().chain(device.disk.copy.keys()) {

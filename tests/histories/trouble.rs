@@ -154,7 +154,14 @@ impl World {
         };
         let answer = publisher.publish(self.host.hub(), entry, Some(asked)).await;
         let fate = Fate::Answered(as_frame(&answer));
-        self.ledgers[tenant].events.push(Event { device: None, batch, fate, may_fail: false });
+        self.ledgers[tenant].events.push(Event {
+            device: None,
+            batch,
+            fate,
+            may_fail: false,
+            epoch: self.host.epoch(),
+            uids: Vec::new(),
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::device::{Device, Disk, Flight, Item, Link, Try, Wish};
+use crate::disaster::Ruin;
 use crate::edits;
 use crate::host::Host;
 use crate::ledger::{Event, Fate, Ledger};
@@ -34,6 +35,8 @@ pub(crate) struct World {
     /// What this history writes: few domains, so that people meet.
     pub(crate) domains: Vec<&'static str>,
     pub(crate) uids: u64,
+    /// Where the store is put back now and then: the backups.
+    pub(crate) ruin: Option<Ruin>,
     /// Whether the store is made to refuse.
     pub(crate) refuses: bool,
     /// What happened, to be read when it ends badly.
@@ -61,13 +64,24 @@ impl World {
                     unit: unit.map(str::to_owned),
                     disk,
                     backup: None,
+                    was_restored: false,
                     skew_us: 0,
                     attempt: 0,
                     link: None,
                 });
             }
         }
-        Self { host, chance, ledgers, devices, domains, uids: 0, refuses: false, diary: Vec::new() }
+        Self {
+            host,
+            chance,
+            ledgers,
+            devices,
+            domains,
+            uids: 0,
+            ruin: Ruin::of(seed),
+            refuses: false,
+            diary: Vec::new(),
+        }
     }
 
     pub(crate) fn note(&mut self, text: String) {
@@ -91,7 +105,13 @@ impl World {
     /// Opens a socket and says hello as PROTOCOL.md says; the old one goes without a word.
     pub(crate) async fn connect(&mut self, at: usize) {
         self.cut(at);
+        while !self.hello(at).await {}
+    }
+
+    /// Says hello once; says whether it was welcomed, and not sent away for a new epoch.
+    async fn hello(&mut self, at: usize) -> bool {
         let install = self.hello_install(at);
+        let foreseen = self.foresee(at);
         let encoding = if self.chance.percent(50) { Encoding::Json } else { Encoding::MessagePack };
         let mut peer = if self.chance.percent(25) {
             Peer::open_narrow(self.host.hub(), encoding).await
@@ -118,13 +138,22 @@ impl World {
         if says_time {
             more["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
         }
-        let welcome = peer.greet(self.host.hub(), &hello.with(more)).await;
+        peer.send(&hello.with(more).frame(self.host.hub())).await;
+        let welcome = peer.next().await;
+        if welcome["type"] == "goaway" {
+            self.rise(at, foreseen, &welcome, peer).await;
+            return false;
+        }
+        let epoch = self.check_welcome(at, foreseen, &welcome);
+        let device = &mut self.devices[at];
         let install_no =
             self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
         let mut link = Link {
             peer,
             install,
             install_no,
+            epoch,
+            renews: device.disk.cursor.is_none() || device.disk.epoch < epoch,
             unit: device.unit.clone(),
             samples: std::collections::VecDeque::new(),
             place: None,
@@ -137,13 +166,16 @@ impl World {
         }
         device.link = Some(link);
         device.disk.confirmed = device.disk.wish.clone();
-        device.disk.renumber(install, welcome["last_client_seq"].as_u64().unwrap());
+        let last = welcome["last_client_seq"].as_u64().unwrap();
+        let forgotten = device.disk.renumber(install, last, self.host.now_us);
         let (tenant, name) = (device.tenant, device.name());
         self.ledgers[tenant].resolve(&self.host, at);
+        self.ledgers[tenant].count_all("edit that the hub forgot (R2)", forgotten);
         for fresh in welcome["fresh"].as_array().unwrap() {
             self.ledgers[tenant].count(format!("fresh {}", fresh["reason"]));
         }
         self.note(format!("{tenant} {name} says hello: {}", welcome["fresh"]));
+        true
     }
 
     /// The install of the first edit that waits; the numbers of a restored app come first (O4).
@@ -255,6 +287,8 @@ impl World {
             batch: submitted,
             fate: Fate::Open,
             may_fail: self.refuses,
+            epoch: link.epoch,
+            uids: if device.was_restored { Vec::new() } else { items.iter().map(|item| item.uid).collect() },
         });
         let id = link.peer.request(frame).await;
         link.flights.push_back(Flight { id, items, event });

@@ -142,7 +142,9 @@ impl Batch<'_> {
     ) -> StoredOutcome {
         let author = &self.submission.author;
         let key = (domain.no, entry.mobile_id);
-        if let Some(number) = entry.corrects {
+        // A client that numbers anew what a restored hub forgot may name a number that is not refused yet.
+        let own = self.number(place).unwrap_or(u64::MAX);
+        if let Some(number) = entry.corrects.filter(|corrects| *corrects < own) {
             if overlay.correction(author.install, number).is_some_and(|review| review.applied) {
                 return answer(Status::Duplicate, self.visible(overlay, &self.submission.entries[place]));
             }

@@ -324,6 +324,16 @@ fn e11_a_correction_in_the_same_group_or_in_a_sunk_batch() {
 }
 
 #[test]
+fn e11_an_entry_that_names_its_own_or_a_later_number_takes_nothing_out_of_the_inbox() {
+    let mut hub = Hub::default();
+    // Numbered anew for a hub that was restored: the numbers refused before are given again (R2).
+    let entries = [delete(RECENT, 1, 1).corrects(1), delete(RECENT, 2, 1).corrects(3), delete(RECENT, 3, 1)];
+    hub.one(batch(&device(10), entries).from(1));
+    let left: Vec<_> = hub.reviews(ReviewKind::Refused).iter().map(|review| review.number).collect();
+    assert_eq!(left, [Some(1), Some(2), Some(3)]);
+}
+
+#[test]
 fn e11_what_was_applied_from_the_inbox_meanwhile_is_a_duplicate() {
     let mut hub = Hub::default();
     hub.one(batch(&device(10), [delete(RECENT, 1, 1)]).from(1));

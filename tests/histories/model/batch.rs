@@ -244,7 +244,9 @@ impl Run<'_> {
                 (None, None) => Ruling { reviews: Vec::new(), ..refused("validation_failed") },
                 (None, Some(_)) => refused("validation_failed"),
                 (Some(entry), Some(def)) => {
-                    self.corrected.extend(entry.corrects);
+                    // A number that is not before its own is no refused one (the hub was restored).
+                    let earlier = |corrects: &u64| self.batch.first.is_none() || *corrects < number;
+                    self.corrected.extend(entry.corrects.filter(earlier));
                     let failed = self.failed.contains(&entry.key);
                     decide(model, def, entry, self.batch, failed)
                 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 pub(crate) use batch::{Batch, Belonging, Verdict, normal};
+use definitions::Kind;
 pub(crate) use definitions::{DOMAINS, OWN_DEFINITIONS, Strategy, definition};
 pub(crate) use view::{Filters, matches, sees};
 
@@ -68,9 +69,13 @@ impl Record {
         self.images.last_key_value().unwrap().1
     }
 
-    /// Whether the log still says how the record stood at a version (E3).
+    /// Whether the log still says how the record stood at a version (E3). The row of the last version that
+    /// was purged is not needed where the next one follows it without a gap, as the first of an epoch does not.
     fn reaches(&self, version: u64) -> bool {
-        version >= self.purged && (version == 0 || self.images.contains_key(&version))
+        let follows = |(next, _): (&u64, _)| *next == version + 1;
+        let is_next = version == 0 || self.images.range(version + 1..).next().is_none_or(follows);
+        let is_known = version > self.purged || version == self.purged && is_next;
+        is_known && (version == 0 || self.images.contains_key(&version))
     }
 
     /// When a version was committed, as far as that is known (T2).
@@ -109,6 +114,8 @@ pub(crate) struct Model {
     /// The log, as far as it was not purged.
     pub(crate) rows: Vec<Row>,
     head: u64,
+    /// The store's history (R1): numbers begin anew far above those of the one before.
+    pub(crate) epoch: u64,
     last_us: i64,
     /// The highest version of a tombstone that was purged (D3).
     floor: u64,
@@ -193,7 +200,8 @@ impl Model {
     /// Writes a version and its rows (V1, V2, T1).
     fn write(&mut self, key: &Key, change: decide::Change, author: &Batch, now_us: i64) {
         let before = self.records.get(key).map(|record| (record.version(), record.now().clone()));
-        let version = before.as_ref().map_or(self.floor, |(version, _)| *version) + 1;
+        let version = before.as_ref().map_or(self.floor, |(version, _)| *version);
+        let version = version.max(self.epoch << 32) + 1;
         let decide::Change { data, unit, owner, changed, stamp, deleted, priority, created } = change;
         let def = definition(&key.0);
         let scope = def.scope(unit.as_deref(), owner.as_deref());
@@ -202,7 +210,10 @@ impl Model {
             .filter(|_| !created || before.is_some())
             .map(|field| {
                 let value = before.as_ref().and_then(|(_, image)| image.data.get(field));
-                (field.clone(), value.cloned().unwrap_or_default())
+                let value = value.cloned().unwrap_or_default();
+                // Of a list that only grows the log keeps no more than that it stood (E9).
+                let stood = value.is_array() && matches!(def.kind(field), Some(Kind::Append)) && !created;
+                (field.clone(), if stood { Value::Array(Vec::new()) } else { value })
             })
             .collect();
         let lived = before.as_ref().filter(|(_, image)| !image.deleted);
@@ -217,7 +228,7 @@ impl Model {
         };
         let mut row = |scope: &Scope, kind| {
             self.last_us = now_us.max(self.last_us + 1);
-            self.head += 1;
+            self.head = self.head.max(self.epoch << 40) + 1;
             self.rows.push(Row {
                 seq: self.head,
                 time_us: self.last_us,

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use serde_json::json;
+use synchub::store::Witness;
+use synchub_rules::record::Head;
 use uuid::Uuid;
 
 use super::tools::{
@@ -116,6 +118,31 @@ async fn r1_an_acknowledged_cursor_is_a_witness_too() {
     peer.send(&json!({"type": "ack", "cursor": ahead})).await;
     is_sent_away(peer).await;
     assert_eq!(hub.store().epoch(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r1_a_session_of_the_epoch_before_decides_nothing_any_more() {
+    let hub = Hub::start().await;
+    let known = write(&hub, "alice", 1).await;
+    // Whether a batch comes before the session is told is a race: it is run several times.
+    for round in 1..=8 {
+        let mut peers = Vec::new();
+        for number in 0..8 {
+            let hello = Hello { device: format!("d{number}"), ..device("bob") };
+            peers.push(Peer::live(&hub, &hello).await.0);
+        }
+        let ahead = Witness { tenant: 1, epoch: 10 * round, place: Head { seq: 1, time_us: 1 } };
+        assert_eq!(hub.store().examine(ahead).await.unwrap(), 10 * round + 1);
+        for peer in &mut peers {
+            let entries = json!([ticket(Uuid::now_v7(), "late")]);
+            peer.request(json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": entries})).await;
+        }
+        for peer in peers {
+            is_sent_away(peer).await;
+        }
+    }
+    let (mut peer, _) = come_back(&hub, &device("alice"), &known).await.unwrap();
+    assert_eq!(snapshot(&mut peer).await.len(), 1, "what was sent to the epoch before stays with its device");
 }
 
 #[tokio::test]
