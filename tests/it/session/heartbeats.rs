@@ -33,7 +33,7 @@ async fn the_hub_says_something_every_heartbeat_and_a_peer_that_speaks_stays() {
     let mut pings = 0;
     while pings < 4 {
         let message = peer.message().await.unwrap().unwrap();
-        assert!(matches!(message, Message::Ping(_) | Message::Text(_)), "{message:?}");
+        assert!(matches!(message, Message::Ping(_) | Message::Pong(_) | Message::Text(_)), "{message:?}");
         if message.is_ping() {
             pings += 1;
             // A frame and a ping of the WebSocket are signs of life.
