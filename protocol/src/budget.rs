@@ -9,11 +9,11 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
-/// What any entry may take, in bytes: some hundred small maps, two thousand numbers.
-const ENTRY_FLOOR: usize = 64 * 1024;
+/// What any entry may take, in bytes: four hundred small maps, eight thousand numbers.
+const ENTRY_FLOOR: usize = 256 * 1024;
 /// What a larger entry may take for each byte of its shortest form. Words, decimal fractions, maps of a
-/// few fields stay below 10; lists of small maps and of one-digit numbers do not.
-const ENTRY_FACTOR: usize = 16;
+/// few fields stay below 10, lists of one-digit numbers below 40; lists of small maps do not.
+const ENTRY_FACTOR: usize = 40;
 /// What the entries of any frame may take together, in bytes: a thousand with a list of a dozen small
 /// maps each.
 const FRAME_FLOOR: usize = 8 * 1024 * 1024;
