@@ -12,8 +12,13 @@ use serde_json::Value;
 /// What any entry may take, in bytes: four hundred small maps, eight thousand numbers.
 const ENTRY_FLOOR: usize = 256 * 1024;
 /// What a larger entry may take for each byte of its shortest form. Words, decimal fractions, maps of a
-/// few fields stay below 10, lists of one-digit numbers below 40; lists of small maps do not.
-const ENTRY_FACTOR: usize = 40;
+/// few fields stay below 10; lists of small maps and of one-digit numbers do not.
+const ENTRY_FACTOR: usize = 16;
+/// The same up to [`LIST_CEILING`], so that a list of one-digit numbers may be as long as an entry of
+/// 64 KiB; lists of small maps stay above.
+const LIST_FACTOR: usize = 40;
+/// Up to where [`LIST_FACTOR`] counts, in bytes.
+const LIST_CEILING: usize = 2 * 1024 * 1024;
 /// What the entries of any frame may take together, in bytes: a thousand with a list of a dozen small
 /// maps each.
 const FRAME_FLOOR: usize = 8 * 1024 * 1024;
@@ -61,20 +66,27 @@ pub(crate) enum Over {
 pub(crate) struct Bound {
     floor: usize,
     factor: usize,
+    list_factor: usize,
     left_in_frame: usize,
 }
 
 impl Bound {
     /// None.
-    pub(crate) const NONE: Self = Self { floor: usize::MAX, factor: 0, left_in_frame: usize::MAX };
+    pub(crate) const NONE: Self =
+        Self { floor: usize::MAX, factor: 0, list_factor: 0, left_in_frame: usize::MAX };
     /// Of a filter, or another value of a request that is no record.
     pub(crate) const FILTER: Self =
-        Self { floor: FILTER_FLOOR, factor: ENTRY_FACTOR, left_in_frame: usize::MAX };
+        Self { floor: FILTER_FLOOR, factor: ENTRY_FACTOR, list_factor: 0, left_in_frame: usize::MAX };
     /// Of a word that names something.
-    pub(crate) const NAME: Self = Self { floor: NAME_BYTES, factor: 0, left_in_frame: usize::MAX };
+    pub(crate) const NAME: Self =
+        Self { floor: NAME_BYTES, factor: 0, list_factor: 0, left_in_frame: usize::MAX };
     /// Of an entry that did not come in a frame.
-    pub(crate) const ENTRY: Self =
-        Self { floor: ENTRY_FLOOR, factor: ENTRY_FACTOR, left_in_frame: usize::MAX };
+    pub(crate) const ENTRY: Self = Self {
+        floor: ENTRY_FLOOR,
+        factor: ENTRY_FACTOR,
+        list_factor: LIST_FACTOR,
+        left_in_frame: usize::MAX,
+    };
 
     /// Of an entry, where `size` bytes of the frame were read before it and took `heap`.
     pub(crate) fn entry_behind(size: usize, heap: usize) -> Self {
@@ -83,7 +95,8 @@ impl Bound {
     }
 
     fn met_by(self, size: usize, heap: usize) -> Option<Over> {
-        let own = size.saturating_mul(self.factor).max(self.floor);
+        let list = size.saturating_mul(self.list_factor).min(LIST_CEILING);
+        let own = size.saturating_mul(self.factor).max(list).max(self.floor);
         match heap {
             _ if heap > own => Some(Over::Value),
             _ if heap > self.left_in_frame.saturating_add(size.saturating_mul(FRAME_FACTOR)) => {

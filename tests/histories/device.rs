@@ -10,7 +10,7 @@ use crate::model::{Filters, Key};
 use crate::support::Peer;
 
 /// How long a client keeps what was accepted (R2).
-const DAY_US: i64 = 86_400_000_000;
+pub(crate) const DAY_US: i64 = 86_400_000_000;
 
 /// The filters of each domain that is subscribed to.
 pub(crate) type Wish = BTreeMap<String, Filters>;
@@ -226,6 +226,8 @@ pub(crate) struct Device {
     pub(crate) backup: Option<Disk>,
     /// Whether it was ever put back to a backup.
     pub(crate) was_restored: bool,
+    /// The edits that were accepted, and when: a day long none of them may be missing (R2).
+    pub(crate) promised: BTreeMap<u64, i64>,
     /// What its clock is ahead of the hub's.
     pub(crate) skew_us: i64,
     pub(crate) attempt: u64,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::model::{Data, OWN_DEFINITIONS, Scope};
-use crate::support::{Hub, HubBuilder, NOW_US};
+use crate::support::{Hub, NOW_US};
 
 pub(crate) struct Host {
     runtime: Option<Runtime>,
@@ -97,15 +97,15 @@ impl Host {
 
     /// Everything in memory is lost at once; the store finishes the transaction that it is in.
     pub(crate) async fn crash(&mut self, copy: Option<&Path>) {
-        let (database, builder) = self.down(true).await;
+        let hub = self.down(true).await;
         if let Some(copy) = copy {
-            copy_files(&database, copy);
+            copy_files(&hub.database(), copy);
         }
-        self.run(builder.start()).await;
+        self.run(hub.let_go().start()).await;
     }
 
     /// Ends the hub; the store finishes the transaction that it is in.
-    async fn down(&mut self, crashes: bool) -> (PathBuf, HubBuilder) {
+    async fn down(&mut self, crashes: bool) -> Hub {
         drop(self.tables.take());
         let hub = self.hub.take().unwrap();
         if !crashes {
@@ -113,19 +113,20 @@ impl Host {
         }
         self.runtime.take().unwrap().shutdown_background();
         hub.store().close().await;
-        (hub.database(), hub.let_go())
+        hub
     }
 
     /// Ends the hub, puts a backup in the place of its store, by hand or as `synchub restore` does, and
     /// starts it again.
     pub(crate) async fn replace(&mut self, crashes: bool, seed: u64, backup: &Path, by_hand: bool) {
-        let (database, builder) = self.down(crashes).await;
+        let hub = self.down(crashes).await;
+        let database = hub.database();
         if by_hand {
             copy_files(backup, &database);
         } else {
             synchub::store::sqlite::restore(&database, backup).await.unwrap();
         }
-        self.run(builder.seed(seed).start()).await;
+        self.run(hub.let_go().seed(seed).start()).await;
     }
 
     pub(crate) fn end(mut self) {

@@ -164,6 +164,9 @@ impl World {
         for (item, result) in flight.items.iter().zip(frame["results"].as_array().unwrap()) {
             if result["error"].is_null() {
                 device.disk.accepted.push((item.clone(), self.host.now_us));
+                device.promised.insert(item.uid, self.host.now_us);
+            } else {
+                device.promised.remove(&item.uid);
             }
             let refused = result["status"] == "error" && result["error"]["code"] == "validation_failed";
             if refused && item.install == device.disk.install && self.chance.percent(50) {

@@ -7,7 +7,7 @@ use synchub_protocol::{Encoding, Timestamp};
 use uuid::Uuid;
 
 use crate::chance::Chance;
-use crate::device::{Device, Disk, Flight, Item, Link, Try, Wish};
+use crate::device::{DAY_US, Device, Disk, Flight, Item, Link, Try, Wish};
 use crate::disaster::Ruin;
 use crate::edits;
 use crate::host::Host;
@@ -65,6 +65,7 @@ impl World {
                     disk,
                     backup: None,
                     was_restored: false,
+                    promised: std::collections::BTreeMap::new(),
                     skew_us: 0,
                     attempt: 0,
                     link: None,
@@ -167,6 +168,7 @@ impl World {
         device.link = Some(link);
         device.disk.confirmed = device.disk.wish.clone();
         let last = welcome["last_client_seq"].as_u64().unwrap();
+        device.promised.retain(|_, at_us| self.host.now_us - *at_us < DAY_US);
         let forgotten = device.disk.renumber(install, last, self.host.now_us);
         let (tenant, name) = (device.tenant, device.name());
         self.ledgers[tenant].resolve(&self.host, at);

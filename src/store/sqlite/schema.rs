@@ -31,6 +31,11 @@ const PRAGMAS: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA foreign_keys = OFF;";
 
+/// How often a folder that is in use is tried again: a hub that is just ending, or a child process between
+/// its fork and its exec, lets go of it at once.
+const LOCK_RETRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -90,10 +95,15 @@ pub(super) fn lock_folder(database: &Path) -> Result<File, OpenError> {
         OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))
     };
     let file = open().map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: folder }),
-        Err(TryLockError::Error(source)) => Err(OpenError::Folder { path: folder, source }),
+    let mut left = LOCK_RETRIES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if left == 0 => return Err(OpenError::InUse { path: folder }),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Folder { path: folder, source }),
+        }
+        left -= 1;
     }
 }
 

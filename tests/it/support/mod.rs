@@ -12,7 +12,7 @@ mod writer_gate;
 
 pub(crate) use copy::Copy;
 pub(crate) use entries::{delete, edit, journal, journals, ticket, tickets};
-pub(crate) use hub::{Hub, HubBuilder, NOW_US};
+pub(crate) use hub::{Hub, NOW_US};
 pub(crate) use issuer::{Issuer, PUBLIC, sign_parts};
 pub(crate) use key_server::{KeyServer, set};
 pub(crate) use peer::{Hello, Peer, request};
