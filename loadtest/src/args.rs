@@ -20,10 +20,43 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: the verdict is yes; 1: it is no; 2: the replay could not be made.
     Replay(Box<Replay>),
+    /// Attacks a hub in every way that a peer has, and measures what that costs it and another device.
+    ///
+    /// Exit code 0: every attack was answered as it should be, memory stayed within its bound, and the
+    /// other device was served all the while; 1: not so; 2: it could not be tried. Linux only.
+    Hostile(Hostile),
     /// Compares what hello, a replay of 20 changes and a digest take in a small tenant and in a large one.
     Scale(Scale),
     /// Says what a hub's database takes, by table and for each change.
     Size(SizeOf),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Hostile {
+    /// The synchub binary to attack; it is started on a free port with a data folder of its own.
+    #[arg(long)]
+    pub(crate) spawn_hub: PathBuf,
+    /// How many rounds, each a quiet half and one under attack.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// How many seconds each half takes at least; the last attacks of a round are waited for.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// How many peers attack at once.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) attackers: usize,
+    /// How many attacks come each second at most; 0: each attacker attacks again at once.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) per_second: u32,
+    /// By how many MiB the hub's resident memory may grow.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) memory_mib: u64,
+    /// First tries each attack by itself and tells what it costs in memory and processor time.
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

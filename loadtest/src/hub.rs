@@ -33,6 +33,8 @@ pub(crate) struct HubOptions {
     pub(crate) domains_dir: Option<PathBuf>,
     pub(crate) tail_bytes: Option<u64>,
     pub(crate) keep: bool,
+    /// Further settings, as environment variables.
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 /// A running hub.
@@ -56,6 +58,16 @@ impl Hub {
         let mut hub = Self { options, folder, secret, address, child: None };
         hub.run().await?;
         Ok(hub)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The number of its process, while it runs.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
     }
 
     /// The address of its socket endpoint.
@@ -129,6 +141,7 @@ impl Hub {
         if let Some(bytes) = self.options.tail_bytes {
             command.env("SYNCHUB_FEED_TAIL_BYTES", bytes.to_string());
         }
+        command.envs(self.options.settings.iter().map(|(name, value)| (name, value)));
         let log = self.open_log()?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         command.spawn().with_context(|| format!("{} cannot be started", self.options.binary.display()))

@@ -2,7 +2,8 @@
 //! agree.
 //!
 //! `synchub-loadtest replay FILE` plays a trace and ends with a verdict: exit code 0 when it is yes,
-//! 1 when it is no, 2 when the replay could not be made. `scale` and `size` measure a hub.
+//! 1 when it is no, 2 when the replay could not be made. `hostile` attacks a hub; `scale` and
+//! `size` measure one.
 
 mod args;
 mod board;
@@ -10,6 +11,7 @@ mod chance;
 mod conduct;
 mod devices;
 mod fingerprint;
+mod hostile;
 mod hub;
 mod judge;
 mod kills;
@@ -44,6 +46,7 @@ use crate::args::{Cli, Command};
 async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Replay(args) => tell(args.json, replay::replay(&args).await, |report| report.verdict.yes),
+        Command::Hostile(args) => tell(args.json, hostile::hostile(&args).await, hostile::Report::holds),
         Command::Scale(args) => tell(args.json, scale::scale(&args).await, |_| true),
         Command::Size(args) => tell(args.json, size::Size::of(&args.file), |_| true),
     }

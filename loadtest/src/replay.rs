@@ -79,6 +79,7 @@ async fn start_hub(args: &Replay, chance: &Chance) -> Result<Option<Hub>> {
         domains_dir: args.domains_dir.clone(),
         tail_bytes: args.tail_bytes,
         keep: args.keep,
+        settings: Vec::new(),
     };
     let hub = Hub::start(options, chance).await?;
     if args.keep {

@@ -120,7 +120,7 @@ pub struct Subscription {
     #[serde(deserialize_with = "wire::text")]
     pub domain: String,
     /// Fields of `data` and what they must be: a value, a list of values, or `{gte?, lt?}`.
-    #[serde(default, deserialize_with = "wire::opt_fields", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_filter", skip_serializing_if = "Option::is_none")]
     pub filter: Option<Data>,
     /// The least priority that is sent at once.
     #[serde(default, deserialize_with = "wire::opt_word", skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::budget::Bound;
 use crate::client::{self, ClientFrame};
 use crate::loose::{Loose, Notes};
 use crate::server::{self, ServerFrame};
@@ -230,7 +231,7 @@ struct HeadVisitor(Encoding);
 impl HeadVisitor {
     /// One value; null stands for what cannot be read.
     fn value<'de, A: MapAccess<'de>>(&self, access: &mut A) -> Result<Value, A::Error> {
-        let notes = Notes::default();
+        let notes = Notes::bounded(Bound::NAME);
         if self.0 == Encoding::MessagePack {
             return access.next_value_seed(Loose(&notes));
         }

@@ -108,6 +108,8 @@ mod tests {
             assert!(inflate(&message, size).unwrap() == frame, "{size}");
             assert_eq!(inflate(&message, size - 1), Err(InflateError::TooLarge));
         }
+        let bomb = deflate(&vec![0; 64 << 20]).unwrap();
+        assert_eq!(inflate(&bomb, 4 << 20), Err(InflateError::TooLarge), "{} bytes", bomb.len());
     }
 
     #[test]

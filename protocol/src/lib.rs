@@ -7,6 +7,7 @@
 //! knows neither sockets nor stores.
 
 mod answers;
+mod budget;
 pub mod client;
 pub mod close;
 pub mod codec;
@@ -26,7 +27,7 @@ pub use client::ClientFrame;
 pub use close::CloseReason;
 pub use codec::{DecodeError, Encoding};
 pub use digest::Digest;
-pub use entry::{Entry, EntryFault, Operation, RawEntry};
+pub use entry::{Entry, EntryFault, FaultKind, Operation, RawEntry};
 pub use error::ErrorCode;
 pub use server::ServerFrame;
 pub use time::Timestamp;

@@ -6,11 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
 use crate::MAX_SAFE_INTEGER;
+use crate::budget::{self, Bound, Over, Spent};
 
 /// The first fault met, and where.
 #[derive(Debug)]
@@ -40,14 +41,46 @@ impl Fault {
     }
 }
 
-/// What was met on the way through one value: the first fault, and the size as MessagePack.
-#[derive(Debug, Default)]
+/// What was met on the way through one value: the first fault, the size as MessagePack, and what it takes
+/// in memory. Beyond the bound nothing is built any more: null stands for what came there.
+#[derive(Debug)]
 pub(crate) struct Notes {
     fault: RefCell<Option<Fault>>,
     size: Cell<usize>,
+    spent: Spent,
+}
+
+impl Default for Notes {
+    /// Without a bound, for what comes from a peer that is trusted.
+    fn default() -> Self {
+        Self::bounded(Bound::NONE)
+    }
 }
 
 impl Notes {
+    pub(crate) fn bounded(bound: Bound) -> Self {
+        Self { fault: RefCell::default(), size: Cell::default(), spent: Spent::new(bound) }
+    }
+
+    pub(crate) fn bound(&self) -> Bound {
+        self.spent.bound()
+    }
+
+    /// Which bound was met, if one was.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.spent.over()
+    }
+
+    /// What the value takes in memory, about.
+    pub(crate) fn heap(&self) -> usize {
+        self.spent.heap()
+    }
+
+    /// Whether `bytes` more may be built.
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        self.spent.take(bytes, self.size())
+    }
+
     /// Notes a fault, unless it is not the first; null stands for what is wrong.
     pub(crate) fn fault(&self, text: impl FnOnce() -> String) -> Value {
         let mut first = self.fault.borrow_mut();
@@ -76,7 +109,8 @@ impl Notes {
         self.size.get()
     }
 
-    fn weigh(&self, bytes: usize) {
+    /// Notes that `bytes` more were read.
+    pub(crate) fn weigh(&self, bytes: usize) {
         self.size.set(self.size.get() + bytes);
     }
 
@@ -205,7 +239,8 @@ impl<'de> Visitor<'de> for Loose<'_> {
         if text.contains('\0') {
             return Ok(self.0.fault(|| "a string contains U+0000".to_owned()));
         }
-        Ok(Value::String(text.to_owned()))
+        let built = self.0.take(budget::text(text.len()));
+        Ok(if built { Value::String(text.to_owned()) } else { Value::Null })
     }
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Value, E> {
@@ -214,7 +249,7 @@ impl<'de> Visitor<'de> for Loose<'_> {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer)?;
+        IgnoredAny::deserialize(deserializer)?;
         Ok(self.0.fault(|| "an extension type; send text or numbers".to_owned()))
     }
 
@@ -222,11 +257,17 @@ impl<'de> Visitor<'de> for Loose<'_> {
         let mut items = Vec::new();
         loop {
             let sound = self.0.is_sound();
+            if self.0.over().is_some() {
+                IgnoredAny.visit_seq(access)?;
+                return Ok(Value::Null);
+            }
             let Some(item) = access.next_element_seed(self)? else { break };
             if sound && !self.0.is_sound() {
                 self.0.within(|| items.len().to_string());
             }
-            items.push(item);
+            if self.0.take(budget::ITEM) {
+                items.push(item);
+            }
         }
         self.0.weigh(container_header(items.len()));
         Ok(Value::Array(items))
@@ -234,25 +275,65 @@ impl<'de> Visitor<'de> for Loose<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = access.next_key_seed(self)? {
-            let sound = self.0.is_sound();
-            let value = access.next_value_seed(self)?;
-            if sound && !self.0.is_sound() {
-                self.0.within(|| key.as_str().unwrap_or_default().to_owned());
-            }
-            match key {
-                Value::String(key) => {
-                    if map.contains_key(&key) {
-                        self.0.fault(|| format!("the key `{key}` stands twice"));
-                    }
-                    map.insert(key, value);
-                }
-                key => {
-                    self.0.fault(|| format!("the key {key} is not a string"));
-                }
-            }
+        while self.0.over().is_none() && self.field(&mut access, &mut map)? {}
+        if self.0.over().is_some() {
+            IgnoredAny.visit_map(access)?;
+            return Ok(Value::Null);
         }
         self.0.weigh(container_header(map.len()));
         Ok(Value::Object(map))
+    }
+}
+
+impl Loose<'_> {
+    /// Reads a map's next field into it; false at the end.
+    fn field<'de, A: MapAccess<'de>>(
+        self,
+        access: &mut A,
+        map: &mut Map<String, Value>,
+    ) -> Result<bool, A::Error> {
+        let Some(key) = access.next_key_seed(self)? else { return Ok(false) };
+        let sound = self.0.is_sound();
+        let value = access.next_value_seed(self)?;
+        if sound && !self.0.is_sound() {
+            self.0.within(|| key.as_str().unwrap_or_default().to_owned());
+        }
+        match key {
+            Value::String(key) => {
+                if map.contains_key(&key) {
+                    self.0.fault(|| format!("the key `{key}` stands twice"));
+                }
+                if self.0.take(budget::map_field(map.len())) {
+                    map.insert(key, value);
+                }
+            }
+            key => {
+                self.0.fault(|| format!("the key {key} is not a string"));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a map; of one beyond the bound only the fields that `keep` names, if they are short.
+    pub(crate) fn named_map<'de, A: MapAccess<'de>>(
+        self,
+        mut access: A,
+        keep: &[&str],
+    ) -> Result<Map<String, Value>, A::Error> {
+        let mut map = Map::new();
+        while self.0.over().is_none() && self.field(&mut access, &mut map)? {}
+        if self.0.over().is_none() {
+            self.0.weigh(container_header(map.len()));
+            return Ok(map);
+        }
+        map.retain(|key, _| keep.contains(&key.as_str()));
+        loop {
+            let notes = Notes::bounded(Bound::NAME);
+            let Some(key) = access.next_key_seed(Loose(&notes))? else { return Ok(map) };
+            match key.as_str().filter(|key| keep.contains(key)) {
+                Some(key) => drop(map.insert(key.to_owned(), access.next_value_seed(Loose(&notes))?)),
+                None => drop(access.next_value::<IgnoredAny>()?),
+            }
+        }
     }
 }

@@ -86,7 +86,7 @@ pub struct Push {
     #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// What it says; of a message.
-    #[serde(default, deserialize_with = "wire::opt_fields", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_filter", skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
     /// The domains to sync; of a trigger.
     #[serde(default, deserialize_with = "wire::opt_texts", skip_serializing_if = "Option::is_none")]

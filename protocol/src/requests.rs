@@ -109,7 +109,7 @@ pub struct Pull {
     #[serde(default, deserialize_with = "wire::opt_word", skip_serializing_if = "Option::is_none")]
     pub priority: Option<SubscriptionPriority>,
     /// As in a subscription.
-    #[serde(default, deserialize_with = "wire::opt_fields", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_filter", skip_serializing_if = "Option::is_none")]
     pub filter: Option<Data>,
 }
 
@@ -141,7 +141,7 @@ pub struct Resolve {
     #[serde(deserialize_with = "wire::uint")]
     pub server_version: u64,
     /// The fields; with `merged`.
-    #[serde(default, deserialize_with = "wire::opt_fields", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "wire::opt_record", skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,
 }
 

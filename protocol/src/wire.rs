@@ -9,10 +9,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::budget::Bound;
 use crate::loose::{Loose, Notes};
 use crate::{Data, MAX_SAFE_INTEGER};
 
@@ -58,16 +59,56 @@ pub(crate) fn opt_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
 }
 
+/// The most items that a list in a request may have, but for its entries: one of a byte takes many more
+/// once decoded.
+const MAX_ITEMS: usize = 1024;
+
+/// A list of at most [`MAX_ITEMS`].
+struct Few<T>(Vec<T>);
+
+struct FewVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FewVisitor<T> {
+    type Value = Few<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a list of at most {MAX_ITEMS}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Few<T>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            if items.len() == MAX_ITEMS {
+                return Err(A::Error::invalid_length(MAX_ITEMS + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(Few(items))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 /// A list of texts; null is an empty one.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let texts = Option::<Vec<Text>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(texts.into_iter().map(|text| text.0).collect())
+    let texts = Option::<Few<Text>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(texts.0.into_iter().map(|text| text.0).collect())
 }
 
 /// A list of texts, or null.
 pub(crate) fn opt_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    let texts = Option::<Vec<Text>>::deserialize(deserializer)?;
-    Ok(texts.map(|texts| texts.into_iter().map(|text| text.0).collect()))
+    let texts = Option::<Few<Text>>::deserialize(deserializer)?;
+    Ok(texts.map(|texts| texts.0.into_iter().map(|text| text.0).collect()))
 }
 
 /// Text that says something else, or null.
@@ -80,7 +121,7 @@ pub(crate) fn opt_parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
 
 /// A list of texts that must be there.
 pub(crate) fn required_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Vec::<Text>::deserialize(deserializer)?.into_iter().map(|text| text.0).collect())
+    Ok(Few::<Text>::deserialize(deserializer)?.0.into_iter().map(|text| text.0).collect())
 }
 
 /// The name of a variant, as text.
@@ -138,15 +179,15 @@ pub(crate) fn opt_map<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 pub(crate) fn maps<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    let maps = Option::<Vec<Map<T>>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(maps.into_iter().map(|map| map.0).collect())
+    let maps = Option::<Few<Map<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(maps.0.into_iter().map(|map| map.0).collect())
 }
 
 /// A list of structures that must be there.
 pub(crate) fn required_maps<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    Ok(Vec::<Map<T>>::deserialize(deserializer)?.into_iter().map(|map| map.0).collect())
+    Ok(Few::<Map<T>>::deserialize(deserializer)?.0.into_iter().map(|map| map.0).collect())
 }
 
 /// A map of plain values in JSON's data model; anything else is an error.
@@ -156,8 +197,25 @@ pub(crate) fn fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Data,
 
 /// The same, or null.
 pub(crate) fn opt_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
-    let notes = Notes::default();
+    read_fields(deserializer, Bound::NONE)
+}
+
+/// The same, within what a filter may take in memory.
+pub(crate) fn opt_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+    read_fields(deserializer, Bound::FILTER)
+}
+
+/// The same, within what an entry may take in memory.
+pub(crate) fn opt_record<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Data>, D::Error> {
+    read_fields(deserializer, Bound::ENTRY)
+}
+
+fn read_fields<'de, D: Deserializer<'de>>(deserializer: D, bound: Bound) -> Result<Option<Data>, D::Error> {
+    let notes = Notes::bounded(bound);
     let value = Loose(&notes).deserialize(deserializer)?;
+    if notes.over().is_some() {
+        return Err(D::Error::custom("too many small values; send fewer"));
+    }
     match (notes.into_fault(), value) {
         (Some(fault), _) => Err(D::Error::custom(fault.message())),
         (None, Value::Object(fields)) => Ok(Some(fields)),

@@ -67,4 +67,38 @@ fn what_is_claimed_is_not_allocated() {
         panic!("a batch decodes, whatever its entries are");
     };
     assert_eq!(sync.entries.len(), entry::MAX_ENTRIES + 1);
+
+    small_values_in_large_numbers_are_not_kept();
+}
+
+/// A mebibyte of values that each take many times their wire size, wherever a request may hold them.
+fn small_values_in_large_numbers_are_not_kept() {
+    const ID: &[u8] = b"\x82\xa9mobile_id\xd9\x246f9619ff-8b86-4d01-b42d-00cf4fc964ff\xa4data";
+    let many = |item: &[u8], count: usize| {
+        let length = u32::try_from(count).expect("a list is that short").to_be_bytes();
+        [&b"\xdd"[..], &length, &item.repeat(count)].concat()
+    };
+    for item in [&b"\x81\xa1a\xc0"[..], b"\xc0", b"\x01", b"\xa1x", b"\x91\x91\xc0", b"\x81\xa0\x81\xa0\xc0"]
+    {
+        let large = many(item, MIB / item.len());
+        let entry = [ID, b"\x81\xa1a", &large].concat();
+        let used = allocated(&sync_with_entries(&[b"\x91", &entry[..]].concat()));
+        assert!(used < 8 * MIB, "an entry of {item:?} made it allocate {used}");
+
+        // Each entry below its own bound: the batch's is met.
+        let entry = [ID, b"\x81\xa1a", &many(item, 45)].concat();
+        let used = allocated(&sync_with_entries(&many(&entry, MIB / entry.len())));
+        assert!(used < 32 * MIB, "a batch of {item:?} made it allocate {used}");
+
+        for head in [&b"\xa4type\xa5hello\xa8features"[..], b"\xa4type\xa9subscribe\xadsubscriptions"] {
+            let frame = [b"\x83", head, &large, b"\xa2id\x01"].concat();
+            assert!(allocated(&frame) < 2 * MIB, "{head:?} with {item:?}");
+        }
+        let frame = [b"\x83\xa2id", &large[..], b"\xa4type", &large, b"\xa1x\xc0"].concat();
+        assert!(allocated(&frame) < MIB, "a head of {item:?}");
+        let filters = [&b"\x82\xa6domain\xa1d\xa6filter\x81\xa1a"[..], &many(item, 300)].concat();
+        let frame =
+            [b"\x83\xa4type\xa9subscribe\xa2id\x01\xadsubscriptions", &many(&filters, 1000)[..]].concat();
+        assert!(allocated(&frame) < 32 * MIB, "filters of {item:?}");
+    }
 }

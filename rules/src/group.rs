@@ -100,6 +100,8 @@ pub struct Submission {
     pub atomic: bool,
     /// Its entries.
     pub entries: Vec<SubmittedEntry>,
+    /// How many bytes of memory its entries take, about; 0 where that need not be bounded.
+    pub heap: usize,
     /// When it came, in microseconds.
     pub received_us: i64,
 }

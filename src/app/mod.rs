@@ -29,7 +29,7 @@ use crate::observe::Metrics;
 use crate::push::Feeds;
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
-use crate::session::{CursorKey, Deps};
+use crate::session::{CursorKey, Deps, ReadPool};
 use crate::store::StoreError;
 use crate::sync::Engine;
 use crate::tasks::Tasks;
@@ -102,6 +102,7 @@ impl Node {
             acks: Acks::default(),
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
+            reading: ReadPool::default(),
             scans: Semaphore::new(DIGEST_SCANS),
             sessions: AtomicU64::new(1),
             store,
@@ -137,8 +138,8 @@ impl Node {
             tasks: tasks.clone(),
             readiness: http::Readiness::default(),
         });
-        let most = deps.settings.limits.max_connections;
-        tasks.spawn(http::serve(listener, router, most, tasks.clone()));
+        let limits = deps.settings.limits.clone();
+        tasks.spawn(http::serve(listener, router, limits, tasks.clone()));
         Ok(Self { deps, retention, tasks, address })
     }
 

@@ -13,14 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::LimitSettings;
 use crate::tasks::Tasks;
 
 /// How many connections the kernel keeps until they are accepted: a reconnect storm fits.
 const BACKLOG: i32 = 4096;
 /// How many connections beyond the limit are answered that the node is full.
 const SPARE: usize = 256;
-/// How long a request's head may take; what is slower is not a client.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,7 +34,8 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Accepts until told to stop; connections that are open live on.
-pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Tasks) {
+pub async fn serve(listener: TcpListener, router: Router, limits: LimitSettings, tasks: Tasks) {
+    let (most, head_timeout) = (limits.max_connections, limits.hello_timeout());
     let places = Places { free: Arc::new(Semaphore::new(most)), spare: Arc::new(Semaphore::new(SPARE)) };
     loop {
         let accepted = tokio::select! {
@@ -46,7 +46,12 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, tasks: Ta
         match accepted {
             Ok(stream) => {
                 if let Some(place) = places.take() {
-                    tasks.spawn(connection(stream, router.clone(), place, tasks.stopping().clone()));
+                    tasks.spawn(connection(
+                        stream,
+                        router.clone(),
+                        (place, head_timeout),
+                        tasks.stopping().clone(),
+                    ));
                 }
             }
             Err(error) => {
@@ -88,14 +93,19 @@ impl Places {
 }
 
 /// Serves one connection. When the node stops, a connection that only waits for requests ends.
-async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, stopping: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    (place, head_timeout): (Arc<Place>, Duration),
+    stopping: CancellationToken,
+) {
     let service = tower::service_fn(move |mut request: axum::extract::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&place));
         tower::ServiceExt::oneshot(router.clone(), request.map(axum::body::Body::new))
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     let mut serving = std::pin::pin!(serving);

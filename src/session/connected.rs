@@ -165,7 +165,7 @@ impl Session {
                 self.refuse(None, ErrorCode::TooLarge, message)
             }
             Event::Writable => self.write(),
-            Event::Flushed => Ok(()),
+            Event::Answered | Event::Flushed => Ok(()),
             Event::Ended(reason) => Err(reason),
         }
     }

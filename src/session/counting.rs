@@ -1,15 +1,21 @@
 //! The connection under a WebSocket: what is read from it is counted, so that the stream above can be
-//! rebuilt when nothing is buffered in it, and so that a stranger cannot send without end.
+//! rebuilt when nothing is buffered in it, so that a stranger cannot send without end, and so that what
+//! incomplete messages hold is bounded.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::read_pool::{ReadPool, Room, Share};
+
 /// What may be read from a peer before its hello is complete: a token, 64 domains and their filters fit.
 const BEFORE_HELLO_BYTES: u64 = 64 * 1024;
+
+/// What a peer may have sent of a message before it counts in the node's pool.
+const UNCOUNTED_BYTES: u64 = 64 * 1024;
 
 /// The least number of bytes that a masked message takes on the wire (RFC 6455, section 5.2).
 pub(super) fn wire_size(payload: usize) -> u64 {
@@ -27,8 +33,46 @@ pub(super) struct Counting {
     pub(super) io: TcpStream,
     /// How many bytes were read since this was last set to zero.
     pub(super) read: u64,
+    /// The wire size of the messages that were taken out since then; equal: nothing is buffered.
+    pub(super) taken: u64,
+    /// What was read of messages that are complete, at least.
+    done: u64,
+    pool: ReadPool,
+    /// This socket's share of the pool, while a large part of a message is buffered.
+    share: Option<Share>,
     /// Whether the peer has not said hello: then what it may send is limited.
     pub(super) stranger: bool,
+}
+
+impl Counting {
+    /// A stranger's connection, of which `read` bytes were read.
+    pub(super) fn new(io: TcpStream, read: u64, pool: &ReadPool) -> Self {
+        Self { io, read, taken: 0, done: 0, pool: pool.clone(), share: None, stranger: true }
+    }
+
+    /// A message was taken out. One of data ends what was buffered, but for less than one read; pings may
+    /// stand between the parts of one.
+    pub(super) fn take(&mut self, payload: usize, is_data: bool) {
+        self.taken += wire_size(payload);
+        self.done = if is_data { self.read } else { self.done + wire_size(payload) };
+        self.count();
+    }
+
+    /// Begins to count anew; only while nothing is buffered.
+    pub(super) fn reset(&mut self) {
+        (self.read, self.taken, self.done) = (0, 0, 0);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let buffered = self.read.saturating_sub(self.done);
+        if buffered <= UNCOUNTED_BYTES {
+            self.share = None;
+            return;
+        }
+        let share = self.share.get_or_insert_with(|| self.pool.begin());
+        share.holds(usize::try_from(buffered).unwrap_or(usize::MAX));
+    }
 }
 
 impl AsyncRead for Counting {
@@ -40,10 +84,28 @@ impl AsyncRead for Counting {
         if self.stranger && self.read > BEFORE_HELLO_BYTES {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        match self.share.as_ref().map_or(Room::Free, |share| share.room(context)) {
+            Room::Free => {}
+            Room::Full => return Poll::Pending,
+            Room::Gone => return Poll::Ready(Err(io::ErrorKind::StorageFull.into())),
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         self.read += (buffer.filled().len() - before) as u64;
+        self.count();
         read
+    }
+}
+
+/// Reads and drops until the peer has ended.
+pub(super) fn poll_drain(mut io: Pin<&mut TcpStream>, context: &mut Context<'_>) -> Poll<()> {
+    let mut dropped = [0; 1024];
+    loop {
+        let mut buffer = ReadBuf::new(&mut dropped);
+        let read = ready!(io.as_mut().poll_read(context, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(());
+        }
     }
 }
 

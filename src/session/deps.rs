@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 use super::cursor::CursorKey;
+use super::read_pool::ReadPool;
 use crate::auth::Verifier;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
@@ -51,6 +52,8 @@ pub struct Deps {
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.
     pub permits: Semaphore,
+    /// What incomplete messages hold.
+    pub reading: ReadPool,
     /// Digests that may look at records at once.
     pub scans: Semaphore,
     /// How many sessions there have been.

@@ -10,6 +10,8 @@ pub(crate) enum Event {
     Frame(Bytes),
     /// A sign of life without a frame.
     Alive,
+    /// The peer's library answered a ping, which says nothing of the app behind it.
+    Answered,
     /// Everything that was sent has left, and buffers can be given back.
     Flushed,
     /// A frame over the limit, but at most twice as large; it was skipped.

@@ -77,7 +77,7 @@ async fn wait_for_hello(
     loop {
         let frame = match socket.event(false).await {
             Event::Frame(frame) => frame,
-            Event::Alive | Event::Writable | Event::Flushed => continue,
+            Event::Alive | Event::Answered | Event::Writable | Event::Flushed => continue,
             Event::Oversized(_) => return Err(CloseReason::FrameTooLarge),
             Event::Ended(reason) => return Err(reason),
         };

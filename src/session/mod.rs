@@ -21,6 +21,7 @@ mod on_client;
 mod outbox;
 mod own_state;
 mod progress;
+mod read_pool;
 mod socket;
 mod subscriptions;
 mod timers;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 
 pub use cursor::CursorKey;
 pub use deps::Deps;
+pub use read_pool::ReadPool;
 use socket::Socket;
 
 /// How long the peer has to answer a close.
@@ -56,7 +58,7 @@ pub struct Upgraded {
 pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     let Upgraded { io, read_ahead, encoding, token } = upgraded;
     let limit = deps.settings.limits.max_frame_bytes;
-    let mut socket = Socket::new(io, &read_ahead, encoding, limit).await;
+    let mut socket = Socket::new(io, &read_ahead, encoding, limit, &deps.reading).await;
     drop(read_ahead);
     let reason = match Box::pin(handshake::wait(&deps, &mut socket, token)).await {
         Ok(greeting) => {
@@ -76,7 +78,8 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
 /// Tells a peer that the node is full.
 pub async fn turn_away(deps: &Deps, upgraded: Upgraded) {
     let limit = deps.settings.limits.max_frame_bytes;
-    let socket = Socket::new(upgraded.io, &upgraded.read_ahead, upgraded.encoding, limit).await;
+    let socket =
+        Socket::new(upgraded.io, &upgraded.read_ahead, upgraded.encoding, limit, &deps.reading).await;
     deps.metrics.closes.of(CloseReason::Overloaded).inc();
     let _ = timeout(CLOSE_TIMEOUT, socket.close(CloseReason::Overloaded)).await;
 }

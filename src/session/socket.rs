@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{Sink, Stream};
 use synchub_protocol::gzip::{self, InflateError};
 use synchub_protocol::{CloseReason, Encoding};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -20,8 +20,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::counting::{Counting, wire_size};
+use super::counting::{Counting, poll_drain};
 use super::event::Event;
+use super::read_pool::ReadPool;
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
 const READ_BUFFER: usize = 4096;
@@ -35,8 +36,6 @@ pub(crate) struct Socket {
     max_frame_bytes: usize,
     /// What a compressed frame may inflate to; none: neither side may compress.
     pub(crate) inflated_bytes: Option<usize>,
-    /// The wire size of the messages that were taken out; equal to what was read: nothing is buffered.
-    taken: u64,
     unflushed: bool,
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
@@ -52,9 +51,10 @@ impl Socket {
         read_ahead: &[u8],
         encoding: Encoding,
         max_frame_bytes: usize,
+        pool: &ReadPool,
     ) -> Self {
         let read = read_ahead.len() as u64;
-        let counting = Counting { io, read, stranger: true };
+        let counting = Counting::new(io, read, pool);
         let config = config(2 * max_frame_bytes);
         let stream =
             WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
@@ -63,7 +63,6 @@ impl Socket {
             encoding,
             max_frame_bytes,
             inflated_bytes: None,
-            taken: 0,
             unflushed: false,
             swollen: false,
             sent_since_ready: 0,
@@ -137,26 +136,22 @@ impl Socket {
                 return;
             }
         }
-        let (mut said, mut heard) = (false, false);
-        std::future::poll_fn(|context| {
-            if !said && let Poll::Ready(flushed) = self.stream().poll_flush(context) {
-                said = true;
-                let ended = self.io().poll_shutdown(context);
-                heard |= flushed.is_err() || matches!(ended, Poll::Ready(Err(_)));
+        let mut heard = false;
+        let flushed = std::future::poll_fn(|context| {
+            let flushed = self.stream().poll_flush(context);
+            if flushed.is_pending() && !heard {
+                let io = Pin::new(&mut self.stream().get_mut().get_mut().io);
+                heard = poll_drain(io, context).is_ready();
             }
-            let mut dropped = [0; 1024];
-            while !heard {
-                let mut buffer = ReadBuf::new(&mut dropped);
-                let read = ready!(self.io().poll_read(context, &mut buffer));
-                heard = read.is_err() || buffer.filled().is_empty();
-            }
-            if said { Poll::Ready(()) } else { Poll::Pending }
+            flushed
         })
         .await;
-    }
-
-    fn io(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.stream().get_mut().get_mut().io)
+        // A peer that takes its time here must not keep what it sent in memory.
+        let Some(stream) = self.stream.take() else { return };
+        let mut io = stream.into_inner().io;
+        if flushed.is_ok() && io.shutdown().await.is_ok() && !heard {
+            std::future::poll_fn(|context| poll_drain(Pin::new(&mut io), context)).await;
+        }
     }
 
     fn put(&mut self, message: Message) -> Result<(), CloseReason> {
@@ -208,6 +203,9 @@ impl Socket {
             Some(Err(Error::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
                 return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge));
             }
+            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::StorageFull => {
+                return Poll::Ready(Event::Ended(CloseReason::Overloaded));
+            }
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
             // The end of the connection without a close frame comes as a protocol error too.
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
@@ -220,14 +218,16 @@ impl Socket {
         };
         // A ping is answered by tungstenite, but only a flush sends the answer.
         self.unflushed |= message.is_ping();
-        self.taken += wire_size(message.len());
+        let is_data = message.is_binary() || message.is_text();
+        self.stream().get_mut().get_mut().take(message.len(), is_data);
         self.swollen |= message.len() > READ_BUFFER;
         Poll::Ready(self.classify(message))
     }
 
     fn classify(&self, message: Message) -> Event {
         let frame = match (message, self.encoding) {
-            (Message::Ping(_) | Message::Pong(_), _) => return Event::Alive,
+            (Message::Ping(_), _) => return Event::Alive,
+            (Message::Pong(_), _) => return Event::Answered,
             (Message::Close(_), _) => return Event::Ended(CloseReason::PeerClosed),
             (Message::Binary(bytes), _) if self.compresses() && gzip::is_gzip(&bytes) => {
                 return self.inflate(&bytes);
@@ -253,14 +253,16 @@ impl Socket {
 
     /// Rebuilds the stream with small buffers, if nothing is buffered in it.
     async fn give_back_buffers(&mut self) {
-        let counters_equal = self.stream.as_ref().is_some_and(|stream| stream.get_ref().read == self.taken);
+        let counters_equal = self.stream.as_ref().is_some_and(|stream| {
+            let io = stream.get_ref();
+            io.read == io.taken
+        });
         if self.unflushed || !counters_equal {
             return;
         }
         let Some(stream) = self.stream.take() else { return };
         let mut io = stream.into_inner();
-        io.read = 0;
-        self.taken = 0;
+        io.reset();
         self.swollen = false;
         let config = config(2 * self.max_frame_bytes);
         self.stream = Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await);
@@ -290,7 +292,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (io, _) = listener.accept().await.unwrap();
-        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT).await;
+        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::default()).await;
         socket.admit();
         (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
     }
@@ -350,7 +352,7 @@ mod tests {
                             echoes -= 1;
                         }
                     }
-                    Event::Alive | Event::Flushed => {}
+                    Event::Alive | Event::Answered | Event::Flushed => {}
                     event => panic!("{event:?}"),
                 }
                 rebuilt += usize::from(swollen && !socket.swollen);
@@ -393,6 +395,6 @@ mod tests {
             assert!(!socket.swollen, "after {size} bytes to the peer");
         }
         let io = socket.stream.as_ref().unwrap().get_ref();
-        assert_eq!(io.read, socket.taken);
+        assert_eq!(io.read, io.taken);
     }
 }

@@ -23,6 +23,13 @@ use crate::store::{CommitError, Committed, Group, Store};
 /// with its device.
 const WAITING_ENTRIES: usize = 50_000;
 
+/// The most bytes that entries which were not answered yet take in memory, about.
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// What is left of that for batches of usual size, so that large ones do not shut them out.
+const KEPT_FOR_SMALL: usize = 4 * 1024 * 1024;
+/// Up to which size a batch is a usual one.
+const SMALL_BYTES: usize = 256 * 1024;
+
 type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
 
 /// Batches that wait, by tenant.
@@ -41,7 +48,18 @@ struct State {
     turns: VecDeque<TenantNo>,
     /// Entries of all that waits.
     entries: usize,
+    /// What the entries that wait or are being committed take in memory.
+    bytes: usize,
     closed: bool,
+}
+
+impl State {
+    fn has_room(&self, entries: usize, heap: usize) -> bool {
+        let kept = if heap <= SMALL_BYTES { 0 } else { KEPT_FOR_SMALL };
+        // A single batch passes whatever it takes: its frame was bounded.
+        let fits = self.bytes == 0 || self.bytes + heap <= WAITING_BYTES - kept;
+        fits && self.entries + entries <= WAITING_ENTRIES
+    }
 }
 
 impl Queue {
@@ -56,13 +74,14 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed || state.entries + submission.entries.len() > WAITING_ENTRIES {
+        if state.closed || !state.has_room(submission.entries.len(), submission.heap) {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
             return;
         }
         state.entries += submission.entries.len();
+        state.bytes += submission.heap;
         let waiting = state.waiting.entry(tenant).or_default();
         waiting.push_back((submission, sender));
         if waiting.len() == 1 {
@@ -70,6 +89,11 @@ impl Queue {
         }
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// Gives back what a group took that was answered.
+    fn answered(&self, bytes: usize) {
+        self.state.lock().bytes -= bytes;
     }
 
     pub(super) fn close(&self) {
@@ -129,7 +153,9 @@ impl Committer {
     pub(super) async fn run(self) {
         while let Some((tenant, group)) = self.queue.next().await {
             let (submissions, senders): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            let bytes = submissions.iter().map(|submission: &Submission| submission.heap).sum();
             let answers = self.decide(tenant, submissions).await;
+            self.queue.answered(bytes);
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // A session that went away finds its answer under the same batch_id later.
                 let _ = sender.send(answer);
@@ -224,4 +250,20 @@ fn write_twice_on_purpose(mut plan: Plan) -> Plan {
 fn writes_twice() -> bool {
     fail::fail_point!("engine::write_twice", |_| true);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inv5_what_waits_is_bounded_in_bytes_and_large_batches_leave_room_for_small_ones() {
+        let state = |bytes| State { bytes, ..State::default() };
+        let large_most = WAITING_BYTES - KEPT_FOR_SMALL;
+        assert!(state(0).has_room(1, 10 * WAITING_BYTES), "a batch that is alone passes");
+        assert!(state(1).has_room(1, large_most - 1) && !state(2).has_room(1, large_most - 1));
+        assert!(state(WAITING_BYTES - SMALL_BYTES).has_room(1, SMALL_BYTES));
+        assert!(!state(WAITING_BYTES - SMALL_BYTES + 1).has_room(1, SMALL_BYTES));
+        assert!(!state(0).has_room(WAITING_ENTRIES + 1, 0));
+    }
 }

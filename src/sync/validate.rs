@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use synchub_protocol::client::Sync;
-use synchub_protocol::{Entry, EntryFault, ErrorCode, RawEntry};
+use synchub_protocol::{Entry, EntryFault, ErrorCode, FaultKind, RawEntry};
 use synchub_rules::group::{Author, Domain, Submission, SubmittedEntry};
 use synchub_rules::plan::request_hash;
 
@@ -27,6 +28,9 @@ pub enum BatchError {
         /// How many may come.
         most: usize,
     },
+    /// The batch takes too much memory.
+    #[error("the batch holds too many small values; split it")]
+    TooLarge,
     /// Numbers belong to an install.
     #[error("first_client_seq needs a device.install_id in hello")]
     NumbersWithoutInstall,
@@ -40,6 +44,7 @@ impl BatchError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TooMany { .. } => ErrorCode::TooManyEntries,
+            Self::TooLarge => ErrorCode::TooLarge,
             Self::Empty | Self::NumbersWithoutInstall | Self::NumberZero => ErrorCode::BadRequest,
         }
     }
@@ -60,6 +65,9 @@ pub fn batch(
     if count > most {
         return Err(BatchError::TooMany { count, most });
     }
+    if frame.entries.last().and_then(fault_kind) == Some(FaultKind::BatchTooLarge) {
+        return Err(BatchError::TooLarge);
+    }
     if frame.first_client_seq.is_some() && !has_install {
         return Err(BatchError::NumbersWithoutInstall);
     }
@@ -68,6 +76,7 @@ pub fn batch(
     }
     let (atomic, cross_device) = (frame.atomic.unwrap_or(false), frame.cross_device.unwrap_or(false));
     let hash = request_hash(&frame.entries, atomic, cross_device);
+    let heap = frame.entries.iter().map(|raw| raw.heap).sum();
     let entries = frame.entries.into_iter();
     Ok(Submission {
         author,
@@ -76,8 +85,13 @@ pub fn batch(
         first_number: frame.first_client_seq,
         atomic,
         entries: entries.map(|raw| entry(raw, tenant, catalog, limits)).collect(),
+        heap,
         received_us,
     })
+}
+
+fn fault_kind(raw: &RawEntry) -> Option<FaultKind> {
+    raw.entry.as_ref().err().map(|fault| fault.kind)
 }
 
 fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings) -> SubmittedEntry {
@@ -86,6 +100,15 @@ fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings)
         Ok(entry) => entry,
         Err(fault) => {
             let domain = fault.domain.as_deref().and_then(|name| catalog.lookup(tenant, name));
+            if fault.kind != FaultKind::Invalid {
+                return SubmittedEntry::Fault { fault, code: ErrorCode::TooLarge, domain };
+            }
+            if size > limits.max_entry_bytes {
+                // Its size alone refuses it: nothing of it is kept for a person to look at.
+                let message = over_limit(size, limits);
+                let fault = EntryFault { message, field: None, partial: Value::Null, ..fault };
+                return SubmittedEntry::Fault { fault, code: ErrorCode::TooLarge, domain };
+            }
             return SubmittedEntry::Fault { fault, code: ErrorCode::ValidationFailed, domain };
         }
     };
@@ -95,12 +118,14 @@ fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings)
             refused(entry, ErrorCode::UnknownDomain, Some("domain"), message, None)
         }
         Some(domain) if size > limits.max_entry_bytes => {
-            let message =
-                format!("the entry takes {size} bytes, more than {}; send less", limits.max_entry_bytes);
-            refused(entry, ErrorCode::TooLarge, None, message, Some(domain))
+            refused(entry, ErrorCode::TooLarge, None, over_limit(size, limits), Some(domain))
         }
         Some(domain) => SubmittedEntry::Entry { entry, domain, belonging: None },
     }
+}
+
+fn over_limit(size: usize, limits: &LimitSettings) -> String {
+    format!("the entry takes {size} bytes, more than {}; send less", limits.max_entry_bytes)
 }
 
 /// An entry that is refused as it stands; nothing of its contents is kept.
@@ -112,10 +137,11 @@ fn refused(
     domain: Option<Arc<Domain>>,
 ) -> SubmittedEntry {
     let fault = EntryFault {
+        kind: FaultKind::Invalid,
         message,
         field: field.map(str::to_owned),
         mobile_id: Some(entry.mobile_id),
-        partial: serde_json::Value::Null,
+        partial: Value::Null,
         domain: Some(entry.domain),
     };
     SubmittedEntry::Fault { fault, code, domain }

@@ -59,13 +59,13 @@ async fn write(hub: &Hub, writer: u64, range: std::ops::Range<u64>, quiet: bool)
 
 fn batch(range: std::ops::Range<u64>) -> Value {
     let batch_id = id(u64::MAX - range.start);
-    let entries: Vec<_> = range.map(|number| create(number)).collect();
+    let entries: Vec<_> = range.map(create).collect();
     json!({"type": "sync", "batch_id": batch_id, "entries": entries})
 }
 
 fn create(number: u64) -> Value {
     json!({"domain": DOMAIN, "mobile_id": id(number), "version": 0, "data": {
         "subject": format!("Incident {number}"), "status": "NEW", "priority": "MEDIUM", "category": "Category 55",
-        "impact": "2 - Medium", "urgency": "2 - Medium", "location": "Location 143", "caller": "Caller 2403",
+        "impact": 2, "urgency": 2, "location": "Location 143", "caller": "Caller 2403",
         "channel": "Phone", "group": "Group 56", "reassignments": 0, "reopens": 0, "sla_ok": true}})
 }

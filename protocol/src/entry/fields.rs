@@ -3,7 +3,6 @@
 //! What is wrong inside an entry never fails the frame around it; the first fault is kept with what
 //! could be read. Nothing here knows what an entry does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -13,41 +12,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Entry, EntryFault, Operation};
+use super::{Entry, EntryFault, FaultKind, Operation, salvage};
+use crate::budget::{Bound, Over};
 use crate::loose::{Fault, Loose, Notes};
 use crate::wire;
 use crate::{Data, MAX_SAFE_INTEGER, Priority};
-
-/// The entry's own fields and those of its `data`.
-const SALVAGED_LEVELS: usize = 2;
-
-/// Reads what can be read of JSON text that cannot be decoded as a whole.
-fn salvage(raw: &str, levels: usize, notes: &Notes) -> Value {
-    let attempt = Notes::default();
-    let error = match serde_json::Deserializer::from_str(raw).deserialize_any(Loose(&attempt)) {
-        Ok(value) => {
-            if let Some(fault) = attempt.into_fault() {
-                notes.fault(|| fault.message());
-            }
-            return value;
-        }
-        Err(error) => error,
-    };
-    let parts = (levels > 0).then(|| serde_json::from_str::<BTreeMap<String, &RawValue>>(raw));
-    let Some(Ok(parts)) = parts else {
-        return notes.fault(|| format!("cannot be decoded: {error}"));
-    };
-    let mut map = Data::new();
-    for (key, part) in parts {
-        let sound = notes.is_sound();
-        let value = salvage(part.get(), levels - 1, notes);
-        if sound && !notes.is_sound() {
-            notes.within(|| key.clone());
-        }
-        map.insert(key, value);
-    }
-    Value::Object(map)
-}
 
 /// An entry's fields as they come, before their types are checked.
 #[derive(Default)]
@@ -55,12 +24,18 @@ pub(super) struct Fields {
     map: Data,
     data: Option<Value>,
     fault: Option<Fault>,
+    /// The bound that was met; then only what names the entry was kept.
+    pub(super) over: Option<Over>,
+    /// What it takes in memory, about.
+    pub(super) heap: usize,
+    /// Its size in the shortest form.
+    pub(super) packed: usize,
 }
 
 impl From<Data> for Fields {
     fn from(mut map: Data) -> Self {
         let data = map.remove("data");
-        Self { map, data, fault: None }
+        Self { map, data, ..Self::default() }
     }
 }
 
@@ -74,10 +49,7 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
-        match Loose(self.0).visit_map(access)? {
-            Value::Object(map) => Ok(Fields::from(map)),
-            _ => Ok(Fields::default()),
-        }
+        Loose(self.0).named_map(access, &["domain", "mobile_id"]).map(Fields::from)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<Fields, A::Error> {
@@ -131,8 +103,11 @@ pub(super) type Wrong = (&'static str, String);
 
 impl Fields {
     /// Reads an entry to its end, whatever is wrong inside it, with its size as [`super::RawEntry`] says.
-    pub(super) fn cut_out<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Self, usize), D::Error> {
-        let notes = Notes::default();
+    pub(super) fn cut_out<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        bound: Bound,
+    ) -> Result<(Self, usize), D::Error> {
+        let notes = Notes::bounded(bound);
         if !deserializer.is_human_readable() {
             let fields: Self = deserializer.deserialize_any(EntryVisitor(&notes))?;
             let size = notes.size();
@@ -144,8 +119,8 @@ impl Fields {
         if let Ok(fields) = serde_json::Deserializer::from_str(raw).deserialize_any(EntryVisitor(&notes)) {
             return Ok((fields.noting(notes), raw.len()));
         }
-        let notes = Notes::default();
-        let fields = match salvage(raw, SALVAGED_LEVELS, &notes) {
+        let notes = Notes::bounded(bound);
+        let fields = match salvage::salvage(raw, &notes) {
             Value::Object(map) => Self::from(map),
             _ => Self::default(),
         };
@@ -153,6 +128,9 @@ impl Fields {
     }
 
     fn noting(mut self, notes: Notes) -> Self {
+        self.over = notes.over();
+        self.heap = if self.over.is_none() { notes.heap() } else { 0 };
+        self.packed = notes.size();
         self.fault = notes.into_fault();
         self
     }
@@ -162,11 +140,24 @@ impl Fields {
         mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Wrong>,
     ) -> Result<T, Box<EntryFault>> {
+        if let Some(over) = self.over {
+            return Err(Box::new(self.too_large(over)));
+        }
         let read = match self.fault.take() {
             Some(fault) => Err((fault.field().map(str::to_owned), fault.message())),
             None => read(&mut self).map_err(|(field, message)| (Some(field.to_owned()), message)),
         };
         read.map_err(|(field, message)| Box::new(self.into_fault(field, message)))
+    }
+
+    /// The fault of an entry that was not kept.
+    fn too_large(mut self, over: Over) -> EntryFault {
+        self.data = None;
+        let (kind, what) = match over {
+            Over::Value => (FaultKind::TooLarge, "the entry holds too many small values; send fewer"),
+            Over::Frame => (FaultKind::BatchTooLarge, "the batch holds too many small values; split it"),
+        };
+        EntryFault { kind, ..self.into_fault(None, what.to_owned()) }
     }
 
     /// The fields of a device's entry.
@@ -256,6 +247,7 @@ impl Fields {
             partial.insert("data".to_owned(), data);
         }
         EntryFault {
+            kind: FaultKind::Invalid,
             message: wire::shorten(message),
             field: field.map(wire::shorten),
             domain,

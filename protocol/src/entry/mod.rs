@@ -1,19 +1,21 @@
 //! One record change that a device or a service sends, and how a bad one is kept apart from its batch.
 
 mod fields;
+mod list;
 mod published;
+mod salvage;
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::budget::Bound;
 use crate::wire;
 use crate::{Data, Priority, Timestamp};
 use fields::Fields;
+use list::Item;
+pub use list::MAX_ENTRIES;
+pub(crate) use list::list;
 pub use published::{PublishedChange, RawChange};
 
 /// What an entry does to its record.
@@ -83,9 +85,22 @@ impl Entry {
     }
 }
 
+/// What kind of fault an entry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum FaultKind {
+    /// It breaks the data model, or a field is missing or of the wrong type.
+    Invalid,
+    /// It would take too much memory for its size; it was not kept.
+    TooLarge,
+    /// The batch up to here would; neither this entry nor any after it was kept.
+    BatchTooLarge,
+}
+
 /// Why an entry cannot be taken, with what could be read of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EntryFault {
+    /// What kind of fault it is.
+    pub kind: FaultKind,
     /// What is wrong, as a sentence for the client's author.
     pub message: String,
     /// The field that is wrong, where one can be named.
@@ -106,6 +121,8 @@ pub struct RawEntry {
     /// How many bytes it took: as sent in JSON, in the shortest form in MessagePack; 0 where it did
     /// not come from a wire.
     pub size: usize,
+    /// How many bytes it takes in memory, about; 0 where it did not come from a wire.
+    pub heap: usize,
 }
 
 impl PartialEq for RawEntry {
@@ -117,7 +134,7 @@ impl PartialEq for RawEntry {
 
 impl From<Entry> for RawEntry {
     fn from(entry: Entry) -> Self {
-        Self { entry: Ok(entry), size: 0 }
+        Self { entry: Ok(entry), size: 0, heap: 0 }
     }
 }
 
@@ -130,39 +147,16 @@ impl Serialize for RawEntry {
     }
 }
 
+impl Item for RawEntry {
+    fn read(fields: Fields, size: usize) -> Self {
+        let heap = fields.heap;
+        Self { entry: fields.finish(Fields::read).map_err(|fault| *fault), size, heap }
+    }
+}
+
 impl<'de> Deserialize<'de> for RawEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (fields, size) = Fields::cut_out(deserializer)?;
-        Ok(Self { entry: fields.finish(Fields::read).map_err(|fault| *fault), size })
-    }
-}
-
-/// The most entries of one frame that are kept; a batch limit lies at or below it.
-pub const MAX_ENTRIES: usize = 10_000;
-
-/// Reads a batch. What is kept is bounded, since an entry of one byte takes hundreds once decoded.
-pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_seq(ListVisitor(PhantomData))
-}
-
-struct ListVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of entries")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while entries.len() <= MAX_ENTRIES {
-            let Some(entry) = access.next_element()? else { return Ok(entries) };
-            entries.push(entry);
-        }
-        while access.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(entries)
+        let (fields, size) = Fields::cut_out(deserializer, Bound::ENTRY)?;
+        Ok(Self::read(fields, size))
     }
 }

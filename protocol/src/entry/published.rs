@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::fields::{Fields, Wrong};
+use super::list::Item;
 use super::{Entry, EntryFault, Operation, is_upsert};
+use crate::budget::Bound;
 use crate::wire;
 use crate::{Data, Priority, Timestamp};
 
@@ -104,9 +106,15 @@ impl Serialize for RawChange {
     }
 }
 
+impl Item for RawChange {
+    fn read(fields: Fields, size: usize) -> Self {
+        Self { change: fields.finish(PublishedChange::read).map_err(|fault| *fault), size }
+    }
+}
+
 impl<'de> Deserialize<'de> for RawChange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (fields, size) = Fields::cut_out(deserializer)?;
-        Ok(Self { change: fields.finish(PublishedChange::read).map_err(|fault| *fault), size })
+        let (fields, size) = Fields::cut_out(deserializer, Bound::ENTRY)?;
+        Ok(Self::read(fields, size))
     }
 }

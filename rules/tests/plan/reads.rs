@@ -1,7 +1,7 @@
 //! What a group reads, and the hash of a request.
 
 use serde_json::json;
-use synchub_protocol::{Entry, EntryFault, ErrorCode, RawEntry, Timestamp};
+use synchub_protocol::{Entry, EntryFault, ErrorCode, FaultKind, RawEntry, Timestamp};
 use synchub_rules::group::{Author, Reads};
 use synchub_rules::plan::{reads, request_hash};
 use uuid::Uuid;
@@ -43,8 +43,9 @@ fn raw(change: impl FnOnce(&mut Entry)) -> RawEntry {
 
 fn broken(message: &str, partial: serde_json::Value) -> RawEntry {
     let message = message.to_owned();
-    let fault = EntryFault { message, field: None, domain: None, mobile_id: None, partial };
-    RawEntry { entry: Err(fault), size: 1 }
+    let fault =
+        EntryFault { kind: FaultKind::Invalid, message, field: None, domain: None, mobile_id: None, partial };
+    RawEntry { entry: Err(fault), size: 1, heap: 0 }
 }
 
 #[test]

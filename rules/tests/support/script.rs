@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use synchub_protocol::{Data, Entry, EntryFault, ErrorCode, Priority, Timestamp};
+use synchub_protocol::{Data, Entry, EntryFault, ErrorCode, FaultKind, Priority, Timestamp};
 use synchub_rules::group::{Author, Belonging, Submission, SubmittedEntry};
 use synchub_rules::record::{PartyNo, Scope, Sight};
 use uuid::Uuid;
@@ -73,6 +73,7 @@ pub fn delete(name: &str, id: u128, version: u64) -> Sent {
 /// An entry that could not be read.
 pub fn fault(name: Option<&str>, id: u128, code: ErrorCode) -> Sent {
     let fault = EntryFault {
+        kind: FaultKind::Invalid,
         message: "broken".to_owned(),
         field: Some("version".to_owned()),
         domain: name.map(str::to_owned),
@@ -161,6 +162,7 @@ impl Batch {
             first_number: self.first,
             atomic: self.atomic,
             entries: self.entries,
+            heap: 0,
             received_us,
         }
     }

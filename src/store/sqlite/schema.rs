@@ -20,14 +20,14 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the writer has distinct statements.
 const CACHED_STATEMENTS: usize = 64;
 
-/// WAL with a flush at every commit (invariant 1). 20,000 pages of 4 KiB between checkpoints and 64 MiB of
-/// cache keep the disk busy with new pages rather than with the same ones again.
+/// WAL with a flush at every commit (invariant 1). 20,000 pages of 4 KiB between checkpoints keep the disk busy
+/// with new pages rather than with the same ones again; the operating system's cache stands behind ours.
 const PRAGMAS: &str = "
     PRAGMA page_size = 4096;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
     PRAGMA wal_autocheckpoint = 20000;
-    PRAGMA cache_size = -65536;
+    PRAGMA cache_size = -16000;
     PRAGMA temp_store = MEMORY;
     PRAGMA foreign_keys = OFF;";
 

@@ -10,6 +10,7 @@ fn install(user: &str) -> Hello {
     Hello::of(user, "phone").with(json!({"device": {"install_id": Uuid::now_v7()}}))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read like the frames they make")]
 fn numbered(first: u64, entries: Value) -> Value {
     json!({"type": "sync", "batch_id": Uuid::now_v7(), "first_client_seq": first, "entries": entries})
 }

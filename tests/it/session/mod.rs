@@ -18,6 +18,7 @@ mod d3_retention;
 mod drain;
 mod en13_digests;
 mod heartbeats;
+mod hostile;
 mod http;
 mod renewals;
 mod requests;

@@ -78,6 +78,7 @@ impl Publisher {
             first_number: None,
             atomic: false,
             entries: vec![SubmittedEntry::Entry { entry, domain, belonging }],
+            heap: 0,
             received_us: deps.clock.now_us(),
         };
         match deps.engine.submit(self.tenant, submission).await.unwrap() {

@@ -69,7 +69,9 @@ fn check_header_and_size(source: &Source) -> Vec<String> {
 
 fn check_layers(source: &Source) -> Vec<String> {
     let Some(module) = source.module() else { return Vec::new() };
-    let Some(own) = rank(module) else { return vec![format!("`{module}` has no rank in tests/it/tidy.rs")] };
+    let Some(own) = rank(module) else {
+        return vec![format!("`{module}` has no rank in tests/it/tidy/mod.rs")];
+    };
     let root = if module == "main" { "synchub" } else { "crate" };
     let mut faults = BTreeSet::new();
     for path in source.code().paths_below(root) {
@@ -173,6 +175,23 @@ fn files_say_what_they_are_for_and_stay_short() {
 #[test]
 fn modules_use_only_lower_ranks() {
     assert_tidy(check_layers);
+}
+
+#[test]
+fn the_map_names_each_module_with_its_rank() {
+    let map = fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap();
+    let mut missing: Vec<&&str> = Vec::new();
+    for (rank, modules) in &RANKS[1..] {
+        let row = map.lines().find_map(|line| line.strip_prefix(&format!("| {rank} |"))).unwrap_or("");
+        let named = row.split('|').next().unwrap();
+        let is_there = |module: &&&str| {
+            workspace().join("src").join(module).exists()
+                || workspace().join(format!("src/{module}.rs")).exists()
+        };
+        let unnamed = |module: &&&str| !named.contains(&format!("`{module}`"));
+        missing.extend(modules.iter().filter(is_there).filter(unnamed));
+    }
+    assert!(missing.is_empty(), "the table in ARCHITECTURE.md lacks, or has at another rank: {missing:?}");
 }
 
 #[test]
