@@ -131,6 +131,7 @@ async fn en13_a_store_from_before_there_were_digests_is_counted_once() {
     world.store.close().await;
     let database = rusqlite::Connection::open(sqlite.path()).unwrap();
     let before = digests(&database);
+    assert_eq!(before, recounted(&database));
     database.execute_batch("DELETE FROM digest; DELETE FROM meta WHERE key = 'digests';").unwrap();
     sqlite.open().await.close().await;
     assert_eq!((before.len(), digests(&database)), (3, before));
