@@ -48,7 +48,7 @@ impl Session {
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
         let author = author(&identity, &registered, &hello, reach.sight());
-        let known = known(&deps, hello.cursor.as_deref(), &registered);
+        let known = known(&deps, &identity.tenant, hello.cursor.as_deref(), &registered);
         // A cursor that comes back was stored: that acknowledges it.
         let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
         if acknowledged > 0 && identity.role == Role::Device {
@@ -136,12 +136,12 @@ fn heartbeat(deps: &Deps, hello: &Hello) -> Duration {
 }
 
 /// What the hello's cursor is good for (C3).
-fn known(deps: &Deps, cursor: Option<&str>, registered: &Registered) -> Known {
+fn known(deps: &Deps, tenant: &str, cursor: Option<&str>, registered: &Registered) -> Known {
     let Some(text) = cursor else { return Known::Nothing(FreshReason::New) };
     let place = &registered.place;
-    match deps.cursors.open(text) {
-        Some(cursor) if cursor.tenant != registered.tenant => Known::Nothing(FreshReason::CursorInvalid),
+    match deps.cursors.open(tenant, text) {
         Some(cursor) if cursor.epoch < place.epoch => Known::Nothing(FreshReason::EpochChanged),
+        Some(cursor) if cursor.tenant != registered.tenant => Known::Nothing(FreshReason::CursorInvalid),
         Some(cursor) if cursor.epoch > place.epoch || cursor.seq > place.head.seq => {
             Known::Nothing(FreshReason::CursorInvalid)
         }

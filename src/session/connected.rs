@@ -280,7 +280,7 @@ impl Session {
         let cursor = self.progress.cursor();
         self.named = Some(cursor.seq);
         self.sent = self.sent.max(cursor.seq);
-        self.deps.cursors.seal(&cursor)
+        self.deps.cursors.seal(&self.identity.tenant, &cursor)
     }
 
     /// A frame as it goes to this session alone.

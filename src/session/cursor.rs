@@ -1,7 +1,9 @@
 //! Cursors: a device's place in its tenant's log, authenticated by the hub (C1).
 //!
 //! A cursor names the tenant, the epoch, the place and the time of the row there, for each domain a hash
-//! of what it covers, and how far a running snapshot has come. At most 1024 ASCII characters.
+//! of what it covers, and how far a running snapshot has come. At most 1024 ASCII characters. The tenant's
+//! number stands in it; its name is part of what authenticates it, since a store that was put back may
+//! give the number to somebody else.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -84,22 +86,28 @@ impl CursorKey {
         Self(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
 
-    /// The cursor as clients store it.
-    pub(crate) fn seal(&self, cursor: &Cursor) -> String {
+    /// The cursor of a tenant of this name, as clients store it.
+    pub(crate) fn seal(&self, tenant: &str, cursor: &Cursor) -> String {
         let mut bytes = vec![FORMAT];
         bytes = postcard::to_extend(cursor, bytes).expect("a Vec takes every write");
-        let tag = self.0.clone().chain_update(&bytes).finalize().into_bytes();
+        let tag = self.mac(tenant, &bytes).finalize().into_bytes();
         bytes.extend_from_slice(&tag[..TAG_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a cursor; none if it is not one of this hub's.
-    pub(crate) fn open(&self, text: &str) -> Option<Cursor> {
+    /// Reads a cursor; none if it is not one that this hub made for a tenant of this name.
+    pub(crate) fn open(&self, tenant: &str, text: &str) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (body, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
-        self.0.clone().chain_update(body).verify_truncated_left(tag).ok()?;
+        self.mac(tenant, body).verify_truncated_left(tag).ok()?;
         let (format, body) = body.split_first()?;
         (*format == FORMAT).then(|| postcard::from_bytes(body).ok())?
+    }
+
+    /// The name's length goes first, so that no name and body read like another pair.
+    fn mac(&self, tenant: &str, body: &[u8]) -> Hmac<Sha256> {
+        let length = (tenant.len() as u64).to_be_bytes();
+        self.0.clone().chain_update(length).chain_update(tenant).chain_update(body)
     }
 }
 
@@ -123,23 +131,24 @@ mod tests {
     #[test]
     fn c1_a_cursor_of_64_domains_fits_into_1024_characters() {
         let key = CursorKey::new(&[7; 32]);
-        let text = key.seal(&cursor(64));
+        let text = key.seal("acme", &cursor(64));
         assert!(text.is_ascii() && text.len() <= 1024, "{}", text.len());
-        assert_eq!(key.open(&text), Some(cursor(64)));
+        assert_eq!(key.open("acme", &text), Some(cursor(64)));
     }
 
     #[test]
     fn c1_an_altered_or_foreign_cursor_is_refused() {
         let key = CursorKey::new(&[7; 32]);
-        let text = key.seal(&cursor(2));
-        assert_eq!(CursorKey::new(&[8; 32]).open(&text), None);
+        let text = key.seal("acme", &cursor(2));
+        assert_eq!(CursorKey::new(&[8; 32]).open("acme", &text), None);
+        assert_eq!(key.open("umbrella", &text), None);
         for at in 0..text.len() {
             let mut altered = text.clone().into_bytes();
             altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(key.open(&String::from_utf8(altered).unwrap()), None, "character {at}");
+            assert_eq!(key.open("acme", &String::from_utf8(altered).unwrap()), None, "character {at}");
         }
         for text in ["", "A", "not base64 !", &"A".repeat(40)] {
-            assert_eq!(key.open(text), None);
+            assert_eq!(key.open("acme", text), None);
         }
     }
 }

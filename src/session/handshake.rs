@@ -145,7 +145,7 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
     };
     compile(&Reach::Tenant)?;
-    let witness = witness(deps, hello.cursor.as_deref());
+    let witness = witness(deps, &identity.tenant, hello.cursor.as_deref());
     let registered = register(deps, &identity, device, witness, received_us).await?;
     if registered.lost {
         return Err(Refusal::NewEpoch);
@@ -228,9 +228,9 @@ async fn register(
     deps.registrar.register(registration).await.map_err(unavailable)
 }
 
-/// What the hello's cursor says of the log, if the hub made it (R1).
-fn witness(deps: &Deps, cursor: Option<&str>) -> Option<Witness> {
-    deps.cursors.open(cursor?).map(|cursor| cursor.witness())
+/// What the hello's cursor says of the log, if the hub made it for this tenant (R1).
+fn witness(deps: &Deps, tenant: &str, cursor: Option<&str>) -> Option<Witness> {
+    deps.cursors.open(tenant, cursor?).map(|cursor| cursor.witness())
 }
 
 /// What an identity may subscribe to.

@@ -160,7 +160,7 @@ impl Session {
         if self.identity.role != Role::Device {
             return self.forbid(None, "only devices acknowledge");
         }
-        let Some(cursor) = self.deps.cursors.open(&ack.cursor) else { return Ok(()) };
+        let Some(cursor) = self.deps.cursors.open(&self.identity.tenant, &ack.cursor) else { return Ok(()) };
         let own = cursor.tenant == self.tenant && cursor.epoch == self.epoch;
         if own && cursor.seq <= self.sent {
             self.deps.acks.note(self.author.device, cursor.seq);

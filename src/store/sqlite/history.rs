@@ -104,7 +104,6 @@ pub(super) fn find_loss(
     found: LogPlace,
     witness: Option<Witness>,
 ) -> Result<Option<Loss>, Fault> {
-    let witness = witness.filter(|witness| witness.tenant == tenant);
     let mut named = known.of(tenant);
     let mut what = None;
     if is_behind(named, found) {
@@ -112,7 +111,7 @@ pub(super) fn find_loss(
         what = Some("this hub knew a later place of the tenant's log.");
     } else if let Some(witness) = witness {
         named = LogPlace { epoch: witness.epoch, head: witness.place, horizon: 0 };
-        what = contradiction(transaction, found, witness)?;
+        what = contradiction(transaction, (tenant, found), witness)?;
     }
     let Some(what) = what else { return Ok(None) };
     let mut statement = transaction.prepare_cached("SELECT name FROM tenant WHERE no = ?1")?;
@@ -123,14 +122,17 @@ pub(super) fn find_loss(
 /// What a cursor of the tenant says that is not so. One of an older epoch says nothing of this one.
 fn contradiction(
     transaction: &Transaction<'_>,
-    found: LogPlace,
-    Witness { tenant, epoch, place }: Witness,
+    (tenant, found): (TenantNo, LogPlace),
+    Witness { tenant: named, epoch, place }: Witness,
 ) -> Result<Option<&'static str>, Fault> {
     if epoch < found.epoch {
         return Ok(None);
     }
     if epoch > found.epoch {
         return Ok(Some("a device holds a cursor of a later epoch."));
+    }
+    if named != tenant {
+        return Ok(Some("a device holds a cursor from when the tenant had another number."));
     }
     if place.seq > found.head.seq {
         return Ok(Some("a device holds a cursor ahead of the tenant's log."));

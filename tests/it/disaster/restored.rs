@@ -61,6 +61,28 @@ async fn r1_a_data_folder_put_back_by_hand_is_noticed_by_the_first_device_that_k
     assert_eq!(hub.store().epoch(), 1);
 }
 
+/// The tenants come back in another order and get each other's numbers.
+#[tokio::test]
+async fn r1_a_data_folder_put_back_by_hand_to_before_its_tenants_came() {
+    let (hub, shelf) = (Hub::start().await, Shelf::new());
+    let hub = shelf.keep(hub).await;
+    let knows_more = write(&hub, "alice", 2).await;
+    let elsewhere = Hello { tenant: "other".into(), ..device("eve") };
+    let (eve, _) = Peer::live(&hub, &elsewhere).await;
+    eve.close().await;
+    let hub = shelf.put_back(hub).await;
+
+    let (mut eve, _) = Peer::live(&hub, &elsewhere).await;
+    eve.commit(json!([ticket(Uuid::now_v7(), "new")])).await;
+    assert_eq!(hub.store().epoch(), 0);
+    assert!(come_back(&hub, &device("alice"), &knows_more).await.is_none());
+    is_sent_away(eve).await;
+    let (mut peer, welcome) = come_back(&hub, &device("alice"), &knows_more).await.unwrap();
+    assert_eq!((&welcome["epoch"], &welcome["fresh"]), (&json!(1), &all_fresh()));
+    snapshot(&mut peer).await;
+    assert!(peer.commit(json!([ticket(Uuid::now_v7(), "new")])).await > PLACES);
+}
+
 #[tokio::test]
 async fn r1_new_writes_past_the_old_place_before_the_first_old_device_returns() {
     let (hub, shelf) = (Hub::start().await, Shelf::new());
