@@ -36,8 +36,9 @@ async fn inv12_every_session_is_told_when_to_come_back_and_closed_with_4001() {
     let mut delays = Vec::new();
     for (frames, code) in told {
         assert_eq!(code, 4001);
-        let goaway = frames.last().unwrap();
-        assert_eq!((&goaway["type"], &goaway["reason"]), (&json!("goaway"), &json!("shutting_down")));
+        // What the data lane still holds may come after it.
+        let goaway = frames.iter().find(|frame| frame["type"] == "goaway").unwrap();
+        assert_eq!(goaway["reason"], "shutting_down");
         delays.push(goaway["reconnect_after_ms"].as_u64().unwrap());
     }
     assert!(delays.iter().all(|delay| *delay <= 1000));
