@@ -190,8 +190,8 @@ fn forbidden(domain: &Domain) -> EntryError {
 }
 
 fn not_found() -> EntryError {
-    let message = "there is no such record that you may see; a new one is sent with version 0, \
-                   under a mobile_id of its own"
+    let message = "there is no such record that you may see; a new one is sent whole, without `delta`, \
+                   with version 0 and a mobile_id of its own"
         .to_owned();
     EntryError { code: ErrorCode::NotFound, message, field: None }
 }

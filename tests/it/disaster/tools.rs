@@ -1,5 +1,7 @@
 //! What these tests share: devices that know something, backups, and the commands an operator runs.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -121,9 +123,11 @@ pub(crate) fn hub_command(command: &str, file: &Path, folder: &Path) -> Command 
     let mut run = Command::new(env!("CARGO_BIN_EXE_synchub"));
     run.arg(command).arg(file).arg("--data-dir").arg(folder);
     // What a run of all tests sets is no setting, and the hub would say so.
-    for variable in ["FAILPOINTS", "SYNCHUB_TEST_RUN", "SYNCHUB_PYTHON"] {
+    let is_ours = |name: &OsString| name.to_string_lossy().starts_with("SYNCHUB_");
+    for (variable, _) in env::vars_os().filter(|(name, _)| is_ours(name)) {
         run.env_remove(variable);
     }
+    run.env_remove("FAILPOINTS");
     run
 }
 
