@@ -152,7 +152,9 @@ impl Ledger {
                         && earlier.batch.id == *id
                         && matches!(earlier.fate, Fate::Answered(_) | Fate::Stored(_))
                 });
-            let stored = host.batch(*install, id).filter(|_| !known);
+            // The id may have come again with other contents.
+            let is_its = |outcomes: &Vec<Value>| !known && outcomes.len() == event.batch.entries.len();
+            let stored = host.batch(*install, id).filter(is_its);
             if stored.is_none() {
                 *self.tally.entry("batch lost before its commit".into()).or_default() += 1;
             }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::device::{Disk, Try};
 use crate::edits;
-use crate::ledger::Fate;
+use crate::ledger::{Event, Fate};
 use crate::model::{Batch, Key};
 use crate::reading::Until;
 use crate::world::{World, everything, some, subscriptions};
@@ -154,10 +154,15 @@ impl World {
                 .filter(|_| self.devices[at].link.as_ref().is_some_and(|link| link.install_no == install));
             return self.submit(at, &again, first, entries, Vec::new()).await;
         }
+        // Of two batches with one id and as many entries nobody could tell which one the store remembers.
+        let is_known = |event: &&Event| {
+            matches!(event.fate, Fate::Answered(_) | Fate::Stored(_)) || event.batch.entries.len() > 1
+        };
         let used: Vec<String> = self.ledgers[device.tenant]
             .events
             .iter()
             .filter(|event| event.device == Some(at))
+            .filter(is_known)
             .map(|event| event.batch.id.clone())
             .collect();
         let batch_id = if used.is_empty() || self.chance.percent(50) {
