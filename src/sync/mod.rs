@@ -6,6 +6,7 @@
 
 mod committer;
 mod outcome;
+mod queue;
 pub mod validate;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 /// Decides and stores batches.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    queue: Arc<committer::Queue>,
+    queue: Arc<queue::Queue>,
 }
 
 impl Engine {
@@ -53,7 +54,7 @@ impl Engine {
         metrics: Metrics,
         tasks: &Tasks,
     ) -> Self {
-        let queue = Arc::new(committer::Queue::new(settings));
+        let queue = Arc::new(queue::Queue::new(settings));
         let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
         tasks.spawn_vital(committer.run());
         Self { queue }
