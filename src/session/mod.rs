@@ -33,7 +33,7 @@ use synchub_protocol::{CloseReason, Encoding};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub use cursor::CursorKey;
+pub use cursor::{Cursor, CursorKey};
 pub use deps::Deps;
 pub use read_pool::ReadPool;
 use socket::Socket;
