@@ -4,6 +4,8 @@
 //! The inputs are the same in each run; `SYNCHUB_FUZZ_INPUTS=1000000` tries that many of each,
 //! `SYNCHUB_FUZZ_SEED=7` begins elsewhere. What fails is printed with the bytes that did it.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -107,7 +109,9 @@ fn random(name: &str) {
         attempt(name, *target, &finding);
     }
     let samples = samples(name);
-    samples.iter().for_each(|sample| attempt(name, *target, sample));
+    for sample in &samples {
+        attempt(name, *target, sample);
+    }
     let mut chance = Chance(number("SYNCHUB_FUZZ_SEED").unwrap_or(1));
     for _ in 0..number("SYNCHUB_FUZZ_INPUTS").unwrap_or(INPUTS) {
         let mut input = samples[chance.below(samples.len())].clone();
