@@ -208,6 +208,8 @@ impl Session {
             Ok(Decision::Answered(answer)) => {
                 self.count(&answer);
                 self.owed = self.owed.max(answer.seq);
+                // A position follows, though the place may have been named before (C2).
+                self.named = None;
                 let result = sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
                 self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
                 self.say(&ServerFrame::SyncResult(result))

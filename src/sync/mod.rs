@@ -5,6 +5,7 @@
 //! connected: what was committed goes to the bus.
 
 mod committer;
+mod failures;
 mod outcome;
 mod queue;
 pub mod validate;
@@ -42,6 +43,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: Arc<queue::Queue>,
+    failures: failures::Failures,
 }
 
 impl Engine {
@@ -55,9 +57,22 @@ impl Engine {
         tasks: &Tasks,
     ) -> Self {
         let queue = Arc::new(queue::Queue::new(settings));
-        let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
+        let failures = failures::Failures::default();
+        let committer = committer::Committer {
+            queue: Arc::clone(&queue),
+            store,
+            bus,
+            clock,
+            metrics,
+            failures: failures.clone(),
+        };
         tasks.spawn_vital(committer.run());
-        Self { queue }
+        Self { queue, failures }
+    }
+
+    /// Whether the store could not write a group a moment ago, and none as large since.
+    pub fn is_failing(&self, now_us: i64) -> bool {
+        self.failures.are_recent(now_us)
     }
 
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does
