@@ -1,8 +1,7 @@
 //! What must hold for any bytes that a stranger sends: each function takes bytes and panics where
 //! something does not.
 //!
-//! `tests/random.rs` tries them with what it makes of samples; `targets/` hands them to libFuzzer. They
-//! start no hub and touch no file.
+//! `tests/random.rs` tries them with what it makes of samples. They start no hub and touch no file.
 
 mod frames;
 mod texts;

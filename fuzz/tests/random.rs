@@ -10,6 +10,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
+use synchub::entropy::{Entropy, SeededEntropy};
 use synchub_fuzz::TARGETS;
 
 /// How many inputs each target is tried with.
@@ -17,42 +18,30 @@ const INPUTS: u64 = 10_000;
 /// The longest input; samples that are longer are cut.
 const LONGEST: usize = 4096;
 
-/// `SplitMix64`, by Sebastiano Vigna.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap()
-    }
+fn below(chance: &SeededEntropy, end: usize) -> usize {
+    usize::try_from(chance.below(end as u64)).unwrap()
 }
 
 /// Bytes at which decoders turn: ends of ranges, markers of `MessagePack`, signs of JSON and base64.
 const TURNS: &[u8] = b"\x00\x01\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc4\xc7\xca\xcb\xcf\xd3\xd9\xdb\xdc\xdd\xde\xdf\xff\x1f\x8b{}[]\",:.-_e0";
 
 /// Changes an input in a few places.
-fn change(input: &mut Vec<u8>, other: &[u8], chance: &mut Chance) {
-    for _ in 0..=chance.below(4) {
-        let at = chance.below(input.len() + 1);
-        match chance.below(7) {
+fn change(input: &mut Vec<u8>, other: &[u8], chance: &SeededEntropy) {
+    for _ in 0..=below(chance, 4) {
+        let at = below(chance, input.len() + 1);
+        match below(chance, 7) {
             0 => input.truncate(at),
-            1 => input.insert(at, TURNS[chance.below(TURNS.len())]),
-            2 if at < input.len() => input[at] = TURNS[chance.below(TURNS.len())],
-            3 if at < input.len() => input[at] ^= 1 << chance.below(8),
+            1 => input.insert(at, TURNS[below(chance, TURNS.len())]),
+            2 if at < input.len() => input[at] = TURNS[below(chance, TURNS.len())],
+            3 if at < input.len() => input[at] ^= 1 << below(chance, 8),
             4 => {
-                let (from, length) = (chance.below(other.len()), chance.below(64));
+                let (from, length) = (below(chance, other.len()), below(chance, 64));
                 let piece = other.iter().skip(from).take(length).copied();
                 input.splice(at..at, piece);
             }
-            5 => drop(input.drain(at..(at + chance.below(16)).min(input.len()))),
+            5 => drop(input.drain(at..(at + below(chance, 16)).min(input.len()))),
             _ => {
-                let piece = input[at..(at + chance.below(32)).min(input.len())].to_vec();
+                let piece = input[at..(at + below(chance, 32)).min(input.len())].to_vec();
                 input.splice(at..at, piece);
             }
         }
@@ -112,11 +101,11 @@ fn random(name: &str) {
     for sample in &samples {
         attempt(name, *target, sample);
     }
-    let mut chance = Chance(number("SYNCHUB_FUZZ_SEED").unwrap_or(1));
+    let chance = &SeededEntropy::new(number("SYNCHUB_FUZZ_SEED").unwrap_or(1));
     for _ in 0..number("SYNCHUB_FUZZ_INPUTS").unwrap_or(INPUTS) {
-        let mut input = samples[chance.below(samples.len())].clone();
-        let other = &samples[chance.below(samples.len())];
-        change(&mut input, other, &mut chance);
+        let mut input = samples[below(chance, samples.len())].clone();
+        let other = &samples[below(chance, samples.len())];
+        change(&mut input, other, chance);
         attempt(name, *target, &input);
     }
 }

@@ -1,20 +1,21 @@
 //! Numbers by chance, the same for the same seed; nothing else is random in a history.
 
-/// `SplitMix64`.
-#[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
+use std::sync::Arc;
+
+use synchub::entropy::{Entropy, SeededEntropy};
+
+/// Chance that a seed repeats.
+#[derive(Debug)]
+pub(crate) struct Chance(Arc<SeededEntropy>);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // Seeds that follow each other begin far apart.
+        Self(SeededEntropy::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
     pub(crate) fn word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        self.0.next_u64()
     }
 
     /// From 0 to `limit` - 1.

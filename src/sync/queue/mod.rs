@@ -24,7 +24,7 @@ const WAITING_BYTES: usize = 32 * 1024 * 1024;
 const KEPT_FOR_SMALL: usize = 8 * 1024 * 1024;
 /// Up to which size a batch is a usual one.
 const SMALL_BYTES: usize = 256 * 1024;
-/// The same in entries: about as long as a commit takes anyway.
+/// The same in entries: one or two milliseconds of work.
 const SMALL_ENTRIES: usize = 128;
 /// How many groups of small batches may overtake a large one.
 const OVERTAKEN_MOST: u32 = 8;
