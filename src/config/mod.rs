@@ -8,6 +8,7 @@ mod check;
 mod load;
 mod names;
 mod render;
+mod push;
 mod retention;
 mod secret;
 mod settings;
@@ -19,6 +20,7 @@ pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use push::{MAX_TTL_SECS, PushSettings};
 pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{

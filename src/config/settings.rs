@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
 use super::auth::AuthSettings;
+use super::push::PushSettings;
 use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How changes reach the sessions that are live.
     pub feed: FeedSettings,
+    /// How pushes that are not changes go out.
+    pub push: PushSettings,
     /// How sessions that missed something are served.
     pub catch_up: CatchUpSettings,
     /// How batches are committed together.
@@ -71,6 +74,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
             feed: FeedSettings::default(),
+            push: PushSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
             retention: RetentionSettings::default(),

@@ -48,6 +48,8 @@ pub enum PurgedKind {
     Refused,
     /// A closed review.
     Review,
+    /// A note of what happened to a push.
+    Delivery,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -211,12 +213,13 @@ const CATCH_UP_CAUSES: [(CatchUpCause, &str); 5] = [
     (CatchUpCause::Expired, "expired"),
 ];
 
-const PURGED_KINDS: [(PurgedKind, &str); 5] = [
+const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Log, "log"),
     (PurgedKind::Tombstone, "tombstone"),
     (PurgedKind::Batch, "batch"),
     (PurgedKind::Refused, "refused"),
     (PurgedKind::Review, "review"),
+    (PurgedKind::Delivery, "delivery"),
 ];
 
 fn register(r: &mut Registry) -> Handles {

@@ -1,13 +1,17 @@
 //! Finds the subscribers of a scope and domain.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use synchub_rules::push::Address;
 use synchub_rules::record::{DomainNo, LogRow, Scope, Sight};
 use synchub_rules::route::{self, Audience};
 
 use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
+use super::outgoing_push::OutgoingRow;
 
 /// A session as the feed knows it. Replaced as a whole when its subscriptions change.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Subscriber {
     pub session: u64,
     /// What it may see and wants.
     pub audience: Arc<Audience>,
+    /// Which pushes it is sent.
+    pub address: Address,
     /// Where rows go.
     pub mailbox: Arc<Mailbox>,
 }
@@ -25,6 +31,8 @@ pub struct Subscriber {
 pub struct Index {
     /// Without a scope: who sees the whole tenant.
     by_place: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
+    /// By the scopes of pushes.
+    by_address: HashMap<Scope, Vec<Arc<Subscriber>>>,
     by_session: HashMap<u64, Arc<Subscriber>>,
 }
 
@@ -35,6 +43,9 @@ impl Index {
         for place in places(&subscriber) {
             self.by_place.entry(place).or_default().push(Arc::clone(&subscriber));
         }
+        for scope in subscriber.address.scopes() {
+            self.by_address.entry(scope).or_default().push(Arc::clone(&subscriber));
+        }
         self.by_session.insert(subscriber.session, subscriber);
     }
 
@@ -42,16 +53,29 @@ impl Index {
     pub fn leave(&mut self, session: u64) {
         let Some(subscriber) = self.by_session.remove(&session) else { return };
         for place in places(&subscriber) {
-            let Some(there) = self.by_place.get_mut(&place) else { continue };
-            there.retain(|other| other.session != session);
-            if there.is_empty() {
-                self.by_place.remove(&place);
+            remove(&mut self.by_place, place, session);
+        }
+        for scope in subscriber.address.scopes() {
+            remove(&mut self.by_address, scope, session);
+        }
+    }
+
+    /// Offers a row to everyone whom it concerns.
+    pub fn offer(&self, row: &OutgoingRow) {
+        match row {
+            OutgoingRow::Change(outgoing) => self.offer_change(outgoing),
+            OutgoingRow::Push(outgoing) => {
+                self.addressed(outgoing.row.scope).for_each(|one| one.mailbox.offer_push(outgoing));
             }
         }
     }
 
-    /// Offers a row to everyone whose view it concerns.
-    pub fn offer(&self, outgoing: &Arc<Outgoing>) {
+    /// Who is sent pushes of a scope.
+    pub fn addressed(&self, scope: Scope) -> impl Iterator<Item = &Arc<Subscriber>> {
+        self.by_address.get(&scope).into_iter().flatten()
+    }
+
+    fn offer_change(&self, outgoing: &Arc<Outgoing>) {
         let row = outgoing.row.as_ref();
         for subscriber in self.concerned(row) {
             let audience = &subscriber.audience;
@@ -81,6 +105,14 @@ impl Index {
     fn concerned(&self, row: &LogRow) -> impl Iterator<Item = &Arc<Subscriber>> {
         let places = [(Some(row.scope), row.domain), (None, row.domain)];
         places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten()
+    }
+}
+
+fn remove<K: Hash + Eq>(from: &mut HashMap<K, Vec<Arc<Subscriber>>>, place: K, session: u64) {
+    let Entry::Occupied(mut there) = from.entry(place) else { return };
+    there.get_mut().retain(|other| other.session != session);
+    if there.get().is_empty() {
+        there.remove();
     }
 }
 

@@ -20,7 +20,7 @@ use crate::store::Witness;
 use crate::sync::validate;
 
 /// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
-const NOT_OFFERED: [&str; 6] = ["catch_up", "pull", "resolve", "conflicts", "publish", "presence"];
+const NOT_OFFERED: [&str; 5] = ["catch_up", "pull", "resolve", "conflicts", "presence"];
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
@@ -46,7 +46,7 @@ impl Session {
             Ok(ClientFrame::Pull(pull)) => self.refuse_type(Some(pull.id), "pull"),
             Ok(ClientFrame::Resolve(resolve)) => self.refuse_type(Some(resolve.id), "resolve"),
             Ok(ClientFrame::Conflicts(conflicts)) => self.refuse_type(Some(conflicts.id), "conflicts"),
-            Ok(ClientFrame::Publish(publish)) => self.refuse_type(Some(publish.id), "publish"),
+            Ok(ClientFrame::Publish(publish)) => self.on_publish(publish),
             Ok(ClientFrame::Presence(presence)) => self.refuse_type(Some(presence.id), "presence"),
             Ok(ClientFrame::Ping(ping)) => {
                 let now_us = self.deps.clock.now_us();

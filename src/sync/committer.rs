@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
+use synchub_rules::push::Logged;
 use synchub_rules::record::{Head, TenantNo};
 use tokio::sync::{Notify, oneshot};
 
@@ -74,13 +75,13 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed || !state.has_room(submission.entries.len(), submission.heap) {
+        if state.closed || !state.has_room(submission.size(), submission.heap) {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
             return;
         }
-        state.entries += submission.entries.len();
+        state.entries += submission.size();
         state.bytes += submission.heap;
         let waiting = state.waiting.entry(tenant).or_default();
         waiting.push_back((submission, sender));
@@ -123,13 +124,13 @@ impl Queue {
         let mut waiting = state.waiting.remove(&tenant)?;
         let (mut group, mut entries) = (Vec::new(), 0);
         while let Some((submission, _)) = waiting.front() {
-            entries += submission.entries.len();
+            entries += submission.size();
             if !group.is_empty() && (entries > self.group_entries || group.len() == self.group_batches) {
                 break;
             }
             group.extend(waiting.pop_front());
         }
-        state.entries -= group.iter().map(|(submission, _)| submission.entries.len()).sum::<usize>();
+        state.entries -= group.iter().map(|(submission, _)| submission.size()).sum::<usize>();
         if !waiting.is_empty() {
             state.waiting.insert(tenant, waiting);
             state.turns.push_back(tenant);
@@ -217,10 +218,13 @@ impl Committer {
 
     /// Tells the bus what is durable now; of rows that cannot be routed only that they are there.
     fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
-        let Committed { decisions, rows, rows_are_bare, epoch, head } = committed;
-        if !rows.is_empty() {
-            let rows = rows.into_iter().filter(|_| !rows_are_bare).map(Arc::new).collect();
-            self.bus.publish(Update { tenant, epoch, rows, head });
+        let Committed { decisions, rows, pushes, rows_are_bare, epoch, head } = committed;
+        if !(rows.is_empty() && pushes.is_empty()) {
+            let changes = rows.into_iter().map(|row| Logged::Change(Arc::new(row)));
+            let pushes = pushes.into_iter().map(|row| Logged::Push(Arc::new(row)));
+            let mut rows: Vec<_> = changes.chain(pushes).filter(|_| !rows_are_bare).collect();
+            rows.sort_by_key(Logged::seq);
+            self.bus.publish(Update { tenant, epoch, rows: rows.into(), head });
         }
         decisions
     }

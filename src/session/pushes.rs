@@ -1,0 +1,374 @@
+//! Pushes that are not changes, on their way to one device (P2, P3, P5).
+//!
+//! What the device is owed goes out first, read from the store. Live ones and those of a replay come in the
+//! order of the log; one that has to wait holds the cursor before it, so that a reconnect brings it again.
+//! Nothing of a push is kept here but its place.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use synchub_protocol::server::{SyncTrigger, TriggerReason};
+use synchub_protocol::{Priority, ServerFrame, Timestamp};
+use synchub_rules::push::{PushBody, PushRow};
+use synchub_rules::record::Head;
+use tokio::time::Instant;
+
+use super::alerts;
+use super::connected::Session;
+use super::deps::Deps;
+use crate::registry::OutgoingPush;
+use crate::store::{
+    Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery, StoreError,
+};
+
+/// How long to wait before pushes that could not be read are asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A push that waits for the user's next minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    seq: u64,
+    /// Triggers that wait become one.
+    is_trigger: bool,
+}
+
+/// Why pushes were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// They are owed since the hello.
+    Owed,
+    /// They are live.
+    Live,
+}
+
+/// What was read.
+pub(super) enum PushRead {
+    Owed(OwedQuery, Owed),
+    /// Pushes, the conflicts that they tell of, and the places that the two stand for.
+    Pushes { cause: Cause, rows: Vec<PushRow>, conflicts: Vec<Conflict>, seqs: Vec<u64> },
+    /// The conflicts that await the user.
+    Awaiting(Vec<Conflict>),
+    /// The store did not answer; it is asked again.
+    Failed,
+}
+
+/// The pushes of a session that were not sent yet.
+#[derive(Default)]
+pub(super) struct PushLane {
+    /// The places after and up to which the device is owed pushes; not looked up yet.
+    range: Option<(u64, u64)>,
+    owed: VecDeque<u64>,
+    /// Whether the conflicts that await the user are still to be told (P5).
+    awaiting: bool,
+    /// Alerts that may go, once what they show was read.
+    ready: VecDeque<u64>,
+    waiting: VecDeque<Waiting>,
+    /// When the first that waits may go.
+    wakes: Option<Instant>,
+    told_overflow: bool,
+    told_expired: bool,
+    reading: Option<BoxFuture<'static, PushRead>>,
+}
+
+impl fmt::Debug for PushLane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = (self.owed.len(), self.ready.len(), self.waiting.len());
+        f.debug_struct("PushLane").field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
+impl PushLane {
+    /// What a device is owed at hello.
+    pub(super) fn owing(after: u64, upto: u64) -> Self {
+        Self { range: Some((after, upto)), awaiting: true, ..Self::default() }
+    }
+
+    /// Owes what waits, and what lies between two places, which no replay will bring.
+    pub(super) fn start_over(&mut self, after: u64, upto: u64) {
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.seq);
+        let mut waits: Vec<_> = self.ready.drain(..).chain(waiting).collect();
+        waits.sort_unstable();
+        self.owed.extend(waits);
+        let after = self.range.map_or(after, |(earlier, _)| earlier);
+        self.range = Some((after, upto));
+        // What is being read was asked for before.
+        self.reading = None;
+    }
+
+    /// Whether something goes out before snapshots and replay.
+    pub(super) fn goes_first(&self) -> bool {
+        self.range.is_some() || !self.owed.is_empty() || self.awaiting
+    }
+
+    /// When the session has to look again.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        self.wakes
+    }
+
+    /// Waits for what is being read. Safe to cancel.
+    pub(super) async fn next(&mut self) -> PushRead {
+        let Some(reading) = &mut self.reading else { return std::future::pending().await };
+        let read = reading.await;
+        self.reading = None;
+        read
+    }
+}
+
+impl Session {
+    /// Begins to read pushes that may be sent now, if there are any; the lane has to be empty.
+    pub(super) fn read_pushes(&mut self) {
+        if self.pushes.reading.is_some() {
+            return;
+        }
+        let (deps, tenant) = (Arc::clone(&self.deps), self.tenant);
+        let bytes = deps.settings.catch_up.page_bytes;
+        let reading = if let Some((after, upto)) = self.pushes.range {
+            let (now_us, most) = (deps.clock.now_us(), deps.settings.push.queue);
+            let query = OwedQuery { tenant, address: self.address, after, upto, now_us, most };
+            async move { done(deps.store.owed(query).await.map(|owed| PushRead::Owed(query, owed))).await }.boxed()
+        } else if !self.pushes.owed.is_empty() {
+            let seqs = self.pushes.owed.iter().copied().collect();
+            read_places(deps, tenant, (Cause::Owed, seqs), bytes).boxed()
+        } else if self.pushes.awaiting {
+            let most = u32::try_from(deps.settings.push.queue).unwrap_or(u32::MAX);
+            let query = ConflictQuery::Awaiting { user: self.address.user, most };
+            async move { done(deps.store.conflicts(tenant, query).await.map(PushRead::Awaiting)).await }.boxed()
+        } else {
+            let seqs = self.released();
+            if seqs.is_empty() {
+                return;
+            }
+            read_places(deps, tenant, (Cause::Live, seqs), bytes).boxed()
+        };
+        self.pushes.reading = Some(reading);
+    }
+
+    /// The alerts that are ready, else what may go of those that wait: the oldest, and if that is a trigger, all
+    /// triggers with it.
+    fn released(&mut self) -> Vec<u64> {
+        if !self.pushes.ready.is_empty() {
+            return self.pushes.ready.iter().copied().collect();
+        }
+        self.pushes.wakes = None;
+        let Some(first) = self.pushes.waiting.front().copied() else { return Vec::new() };
+        let (user, now_us) = ((self.tenant, self.address.user), self.deps.clock.now_us());
+        if !self.deps.throttle.admits(user, first.seq, now_us) {
+            let left = u64::try_from(self.deps.throttle.left_us(user, now_us)).unwrap_or(0).max(1000);
+            self.pushes.wakes = Some(Instant::now() + Duration::from_micros(left));
+            return Vec::new();
+        }
+        let with = |waiting: &&Waiting| waiting.seq == first.seq || (first.is_trigger && waiting.is_trigger);
+        self.pushes.waiting.iter().filter(with).map(|waiting| waiting.seq).collect()
+    }
+
+    pub(super) fn on_push_read(&mut self, read: PushRead) {
+        match read {
+            PushRead::Owed(query, owed) => self.on_owed(&query, owed),
+            PushRead::Pushes { cause, rows, conflicts, seqs } => {
+                if cause == Cause::Owed {
+                    self.pushes.owed.drain(..seqs.len());
+                    rows.into_iter().for_each(|row| self.send_push(row, &conflicts, DeliveryEvent::Delivered));
+                } else {
+                    self.on_released(rows, &conflicts, &seqs);
+                }
+            }
+            PushRead::Awaiting(conflicts) => {
+                self.pushes.awaiting = false;
+                for conflict in conflicts {
+                    self.push(&alerts::again(&conflict, &self.audience.sight));
+                }
+            }
+            PushRead::Failed => {}
+        }
+        if self.outbox.has_data() {
+            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
+    }
+
+    fn on_owed(&mut self, query: &OwedQuery, owed: Owed) {
+        self.pushes.range = self.pushes.range.filter(|(_, upto)| *upto > query.upto).map(|(_, upto)| (query.upto, upto));
+        let first = query.after + 1;
+        if let Some(last) = owed.overflowed {
+            self.note_range((first, last), DeliveryEvent::Overflowed);
+            self.tell_overflow();
+        }
+        if owed.expired {
+            self.note_range((first, query.upto), DeliveryEvent::Expired);
+            self.tell_expired();
+        }
+        self.pushes.owed.extend(owed.seqs);
+    }
+
+    /// Sends what has waited; what is gone, or has ended meanwhile, waits no longer.
+    fn on_released(&mut self, rows: Vec<PushRow>, conflicts: &[Conflict], seqs: &[u64]) {
+        let now_us = self.deps.clock.now_us();
+        let (mut live, ended): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.expires_us > now_us);
+        for row in ended {
+            self.note(row.seq, DeliveryEvent::Expired);
+            self.tell_expired();
+        }
+        let was_waiting = |seq| self.pushes.waiting.iter().any(|waiting| waiting.seq == seq);
+        let event = |seq| if was_waiting(seq) { DeliveryEvent::Released } else { DeliveryEvent::Delivered };
+        let events: Vec<_> = live.iter().map(|row| event(row.seq)).collect();
+        if live.len() > 1 && live.iter().all(|row| matches!(row.body, PushBody::SyncTrigger { .. })) {
+            live = self.merge(live);
+        }
+        for (row, event) in live.into_iter().zip(events) {
+            self.send_push(row, conflicts, event);
+        }
+        self.pushes.ready.retain(|seq| !seqs.contains(seq));
+        self.pushes.waiting.retain(|waiting| !seqs.contains(&waiting.seq));
+        seqs.iter().for_each(|seq| self.progress.release(*seq));
+    }
+
+    /// Makes one trigger of many: the newest, about the domains of all (P3).
+    fn merge(&mut self, mut rows: Vec<PushRow>) -> Vec<PushRow> {
+        let mut all = Some(Vec::new());
+        for row in &rows {
+            let PushBody::SyncTrigger { domains, .. } = &row.body else { continue };
+            // One about everything is about everything with others too.
+            all = all.filter(|_| !domains.is_empty());
+            for domain in domains {
+                if let Some(all) = all.as_mut().filter(|all: &&mut Vec<String>| !all.contains(domain)) {
+                    all.push(domain.clone());
+                }
+            }
+        }
+        let Some(mut newest) = rows.pop() else { return rows };
+        for row in rows {
+            self.note(row.seq, DeliveryEvent::Merged);
+        }
+        if let PushBody::SyncTrigger { domains, .. } = &mut newest.body {
+            *domains = all.unwrap_or_default();
+        }
+        vec![newest]
+    }
+
+    fn send_push(&mut self, row: PushRow, conflicts: &[Conflict], event: DeliveryEvent) {
+        self.note(row.seq, event);
+        if let PushBody::ConflictAlert { conflict_id } = row.body {
+            // One whose conflict was purged has nothing to show any more.
+            if let Some(conflict) = conflicts.iter().find(|conflict| conflict.id == conflict_id) {
+                self.push(&alerts::of_row(&row, conflict, &self.audience.sight));
+            }
+            return;
+        }
+        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
+        if let Some(frame) = OutgoingPush::new(row).frame(encoding, compressed) {
+            self.outbox.push_data(frame);
+        }
+    }
+
+    /// Takes a push of the feed or of a replay, whose place follows `before`: sends it, or lets it wait (P3).
+    pub(super) fn take_push(&mut self, outgoing: &OutgoingPush, before: Head) {
+        let row = &outgoing.row;
+        if !self.progress.take_push(row.seq) {
+            return;
+        }
+        let now_us = self.deps.clock.now_us();
+        if row.expires_us <= now_us {
+            self.note(row.seq, DeliveryEvent::Expired);
+            return self.tell_expired();
+        }
+        if !self.may_go(row, now_us) {
+            self.progress.hold(row.seq, before);
+            self.note(row.seq, DeliveryEvent::Held);
+            let is_trigger = matches!(row.body, PushBody::SyncTrigger { .. });
+            self.pushes.waiting.push_back(Waiting { seq: row.seq, is_trigger });
+            return self.bound_waiting();
+        }
+        if matches!(row.body, PushBody::ConflictAlert { .. }) {
+            self.progress.hold(row.seq, before);
+            return self.pushes.ready.push_back(row.seq);
+        }
+        let frame = outgoing.frame(self.socket.encoding(), self.socket.compresses());
+        if let Some(frame) = frame {
+            self.note(row.seq, DeliveryEvent::Delivered);
+            self.outbox.push_data(frame);
+        }
+    }
+
+    /// Whether a push may go now. What waits already is not overtaken, but by what is critical.
+    fn may_go(&self, row: &PushRow, now_us: i64) -> bool {
+        let user = (self.tenant, self.address.user);
+        !row.body.is_limited()
+            || row.priority == Priority::Critical
+            || (self.pushes.waiting.is_empty() && self.deps.throttle.admits(user, row.seq, now_us))
+    }
+
+    /// Of what waits only the newest are kept.
+    fn bound_waiting(&mut self) {
+        while self.pushes.waiting.len() > self.deps.settings.push.queue {
+            let Some(oldest) = self.pushes.waiting.pop_front() else { return };
+            self.progress.release(oldest.seq);
+            self.note(oldest.seq, DeliveryEvent::Overflowed);
+            self.tell_overflow();
+        }
+    }
+
+    fn tell_overflow(&mut self) {
+        if !std::mem::replace(&mut self.pushes.told_overflow, true) {
+            self.tell(TriggerReason::QueueOverflow);
+        }
+    }
+
+    fn tell_expired(&mut self) {
+        if !std::mem::replace(&mut self.pushes.told_expired, true) {
+            self.tell(TriggerReason::QueueExpired);
+        }
+    }
+
+    /// A trigger that the session raises for itself: it is no row of the log, and is told once.
+    fn tell(&mut self, reason: TriggerReason) {
+        let now_us = self.deps.clock.now_us();
+        let push_id = self.deps.entropy.uuid_v7(now_us).to_string();
+        let trigger = SyncTrigger { push_id, domains: Vec::new(), reason, server_timestamp: Timestamp(now_us) };
+        self.push(&ServerFrame::SyncTrigger(trigger));
+    }
+
+    fn note(&self, seq: u64, event: DeliveryEvent) {
+        self.note_range((seq, seq), event);
+    }
+
+    fn note_range(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
+        let Some(device) = self.address.device else { return };
+        let at_us = self.deps.clock.now_us();
+        self.deps.deliveries.note(DeliveryNote { device, seq, upto, event, at_us });
+    }
+}
+
+/// Reads pushes at places, as many as fit, with the conflicts that they tell of.
+async fn read_places(deps: Arc<Deps>, tenant: i64, (cause, seqs): (Cause, Vec<u64>), bytes: usize) -> PushRead {
+    let permit = deps.permits.acquire().await;
+    let read = async {
+        let (rows, covered) = deps.store.pushes(tenant, seqs.clone(), bytes).await?;
+        let alerts = rows.iter().filter_map(|row| match row.body {
+            PushBody::ConflictAlert { conflict_id } => Some(conflict_id),
+            _ => None,
+        });
+        let alerts: Vec<_> = alerts.collect();
+        let conflicts = match alerts.is_empty() {
+            true => Vec::new(),
+            false => deps.store.conflicts(tenant, ConflictQuery::Named(alerts)).await?,
+        };
+        Ok(PushRead::Pushes { cause, rows, conflicts, seqs: seqs[..covered].to_vec() })
+    };
+    let read = read.await;
+    drop(permit);
+    done(read).await
+}
+
+async fn done(read: Result<PushRead, StoreError>) -> PushRead {
+    match read {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!(%error, "pushes could not be read; trying again");
+            tokio::time::sleep(RETRY).await;
+            PushRead::Failed
+        }
+    }
+}
