@@ -197,7 +197,13 @@ impl Feed {
 
     /// A page of rows after a place from memory, of at most so many rows and bytes; none if the tail
     /// begins later.
-    pub fn page(&self, sight: &Sight, address: Address, after: u64, most: (usize, usize)) -> Option<TailPage> {
+    pub fn page(
+        &self,
+        sight: &Sight,
+        address: Address,
+        after: u64,
+        most: (usize, usize),
+    ) -> Option<TailPage> {
         let state = self.state.lock();
         let page = state.tail.page((sight, address), after, most, state.head);
         drop(state);

@@ -11,7 +11,7 @@ use synchub_protocol::server::{Published, PushReceipt};
 use synchub_rules::group::{Author, BatchAnswer, Decision, Submission};
 use synchub_rules::plan::publish_hash;
 use synchub_rules::push::{PushBody, SubmittedPush};
-use synchub_rules::record::{weight, PartyNo, Scope, TenantNo};
+use synchub_rules::record::{PartyNo, Scope, TenantNo, weight};
 
 use super::feed::Feeds;
 use super::throttle::Throttle;
@@ -86,7 +86,8 @@ impl Publisher {
                 publish::submitted_push(push, body, *scope, from, &self.settings)
             })
             .collect();
-        let heap = changes.iter().map(|raw| raw.size).sum::<usize>() + pushes.iter().map(heap_of).sum::<usize>();
+        let heap =
+            changes.iter().map(|raw| raw.size).sum::<usize>() + pushes.iter().map(heap_of).sum::<usize>();
         let unit = self.unit(&service, &rights).await?;
         let submission = Submission {
             author: Author { unit, ..service.author },

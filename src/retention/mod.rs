@@ -81,7 +81,15 @@ impl Retention {
         let done = self.purge_all(now_us, &mut removed).await;
         if removed != Removed::default() {
             let Removed { log, tombstones, batches, refused, reviews, deliveries } = removed;
-            tracing::info!(log, tombstones, batches, refused, reviews, deliveries, "removed what was past its time");
+            tracing::info!(
+                log,
+                tombstones,
+                batches,
+                refused,
+                reviews,
+                deliveries,
+                "removed what was past its time"
+            );
         }
         done.map(|()| removed)
     }

@@ -44,7 +44,9 @@ fn reason(conflict: &Conflict) -> &'static str {
         _ if conflict.awaits => {
             "The record was changed elsewhere before this edit arrived; somebody has to decide."
         }
-        Resolution::Client => "The record was changed elsewhere before this edit arrived; the edit was taken.",
+        Resolution::Client => {
+            "The record was changed elsewhere before this edit arrived; the edit was taken."
+        }
         Resolution::Server => {
             "The record was changed elsewhere before this edit arrived; what was there stayed."
         }

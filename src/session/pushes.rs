@@ -21,9 +21,7 @@ use super::alerts;
 use super::connected::Session;
 use super::deps::Deps;
 use crate::registry::OutgoingPush;
-use crate::store::{
-    Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery, StoreError,
-};
+use crate::store::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery, StoreError};
 
 /// How long to wait before pushes that could not be read are asked for again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,7 +47,12 @@ pub(super) enum Cause {
 pub(super) enum PushRead {
     Owed(OwedQuery, Owed),
     /// Pushes, the conflicts that they tell of, and the places that the two stand for.
-    Pushes { cause: Cause, rows: Vec<PushRow>, conflicts: Vec<Conflict>, seqs: Vec<u64> },
+    Pushes {
+        cause: Cause,
+        rows: Vec<PushRow>,
+        conflicts: Vec<Conflict>,
+        seqs: Vec<u64>,
+    },
     /// The conflicts that await the user.
     Awaiting(Vec<Conflict>),
     /// The store did not answer; it is asked again.
@@ -129,14 +132,16 @@ impl Session {
         let reading = if let Some((after, upto)) = self.pushes.range {
             let (now_us, most) = (deps.clock.now_us(), deps.settings.push.queue);
             let query = OwedQuery { tenant, address: self.address, after, upto, now_us, most };
-            async move { done(deps.store.owed(query).await.map(|owed| PushRead::Owed(query, owed))).await }.boxed()
+            async move { done(deps.store.owed(query).await.map(|owed| PushRead::Owed(query, owed))).await }
+                .boxed()
         } else if !self.pushes.owed.is_empty() {
             let seqs = self.pushes.owed.iter().copied().collect();
             read_places(deps, tenant, (Cause::Owed, seqs), bytes).boxed()
         } else if self.pushes.awaiting {
             let most = u32::try_from(deps.settings.push.queue).unwrap_or(u32::MAX);
             let query = ConflictQuery::Awaiting { user: self.address.user, most };
-            async move { done(deps.store.conflicts(tenant, query).await.map(PushRead::Awaiting)).await }.boxed()
+            async move { done(deps.store.conflicts(tenant, query).await.map(PushRead::Awaiting)).await }
+                .boxed()
         } else {
             let seqs = self.released();
             if seqs.is_empty() {
@@ -171,7 +176,8 @@ impl Session {
             PushRead::Pushes { cause, rows, conflicts, seqs } => {
                 if cause == Cause::Owed {
                     self.pushes.owed.drain(..seqs.len());
-                    rows.into_iter().for_each(|row| self.send_push(row, &conflicts, DeliveryEvent::Delivered));
+                    rows.into_iter()
+                        .for_each(|row| self.send_push(row, &conflicts, DeliveryEvent::Delivered));
                 } else {
                     self.on_released(rows, &conflicts, &seqs);
                 }
@@ -190,7 +196,8 @@ impl Session {
     }
 
     fn on_owed(&mut self, query: &OwedQuery, owed: Owed) {
-        self.pushes.range = self.pushes.range.filter(|(_, upto)| *upto > query.upto).map(|(_, upto)| (query.upto, upto));
+        self.pushes.range =
+            self.pushes.range.filter(|(_, upto)| *upto > query.upto).map(|(_, upto)| (query.upto, upto));
         let first = query.after + 1;
         if let Some(last) = owed.overflowed {
             self.note_range((first, last), DeliveryEvent::Overflowed);
@@ -326,7 +333,8 @@ impl Session {
     fn tell(&mut self, reason: TriggerReason) {
         let now_us = self.deps.clock.now_us();
         let push_id = self.deps.entropy.uuid_v7(now_us).to_string();
-        let trigger = SyncTrigger { push_id, domains: Vec::new(), reason, server_timestamp: Timestamp(now_us) };
+        let trigger =
+            SyncTrigger { push_id, domains: Vec::new(), reason, server_timestamp: Timestamp(now_us) };
         self.push(&ServerFrame::SyncTrigger(trigger));
     }
 
@@ -342,7 +350,12 @@ impl Session {
 }
 
 /// Reads pushes at places, as many as fit, with the conflicts that they tell of.
-async fn read_places(deps: Arc<Deps>, tenant: i64, (cause, seqs): (Cause, Vec<u64>), bytes: usize) -> PushRead {
+async fn read_places(
+    deps: Arc<Deps>,
+    tenant: i64,
+    (cause, seqs): (Cause, Vec<u64>),
+    bytes: usize,
+) -> PushRead {
     let permit = deps.permits.acquire().await;
     let read = async {
         let (rows, covered) = deps.store.pushes(tenant, seqs.clone(), bytes).await?;

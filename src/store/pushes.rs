@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use synchub_protocol::Data;
 use synchub_protocol::server::{Resolution, Strategy};
-use synchub_rules::record::{DeviceNo, PartyNo, Record, TenantNo};
 use synchub_rules::push::Address;
+use synchub_rules::record::{DeviceNo, PartyNo, Record, TenantNo};
 use uuid::Uuid;
 
 use super::LogPlace;

@@ -155,7 +155,8 @@ pub fn check_size(changes: &[RawChange], pushes: &[Push], most: usize) -> Result
 /// What a push says, its scope apart; `index` is its place in the request.
 pub fn push_body(push: &Push, index: usize, context: Context<'_>) -> Result<PushBody, PublishError> {
     if let Some(ttl) = push.ttl_secs.filter(|ttl| !(1..=MAX_TTL_SECS).contains(ttl)) {
-        let message = if ttl == 0 { "a push is kept for a second at least" } else { "a hundred years at most" };
+        let message =
+            if ttl == 0 { "a push is kept for a second at least" } else { "a hundred years at most" };
         return Err(PublishError::BadPush { index, field: "ttl_secs", message });
     }
     let size = serde_json::to_vec(push).map_or(usize::MAX, |text| text.len());
@@ -236,7 +237,8 @@ pub fn change(raw: RawChange, parties: &Parties, context: Context<'_>) -> Submit
     let change = match change {
         Ok(change) => change,
         Err(fault) => {
-            let domain = fault.domain.as_deref().and_then(|name| context.catalog.lookup(context.tenant, name));
+            let domain =
+                fault.domain.as_deref().and_then(|name| context.catalog.lookup(context.tenant, name));
             let is_large = fault.kind != FaultKind::Invalid;
             let code = if is_large { ErrorCode::TooLarge } else { ErrorCode::ValidationFailed };
             return SubmittedEntry::Fault { fault, code, domain };

@@ -10,8 +10,8 @@ use synchub_protocol::{Data, Entry, EntryFault, ErrorCode, Operation};
 use uuid::Uuid;
 
 use crate::group::{
-    AS_IT_STANDS, BatchAnswer, BatchRow, Belonging, Decision, Domain, Outcome, ReviewKind, StoredBatch, StoredOutcome,
-    Submission, SubmittedEntry,
+    AS_IT_STANDS, BatchAnswer, BatchRow, Belonging, Decision, Domain, Outcome, ReviewKind, StoredBatch,
+    StoredOutcome, Submission, SubmittedEntry,
 };
 use crate::plan::answer::{self, answer, is_sinking, mark_status, mobile_id, not_applied, record_key, show};
 use crate::plan::entry::{self, Case, Ruling};

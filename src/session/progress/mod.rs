@@ -71,8 +71,7 @@ impl Progress {
             }
             Known::Nothing(reason) => (head, BTreeMap::new(), None, reason),
         };
-        let mut progress =
-            Self {
+        let mut progress = Self {
             tenant,
             epoch,
             at,

@@ -122,7 +122,8 @@ impl PushFound {
             let events: Vec<(i64, i64)> =
                 sqlx::query_as(EVENTS).bind(device.no).bind(self.seq).fetch_all(&mut **read).await?;
             let events: Vec<_> = events.into_iter().filter_map(|event| self.event(event)).collect();
-            let named = events.iter().map(|(event, at_us)| json!({"what": name(*event), "at": Timestamp(*at_us)}));
+            let named =
+                events.iter().map(|(event, at_us)| json!({"what": name(*event), "at": Timestamp(*at_us)}));
             lines.push(json!({
                 "seq": self.seq,
                 "push_id": id,
@@ -154,8 +155,7 @@ impl PushFound {
     /// What became of the push, as far as the hub knows.
     fn status(&self, device: &DeviceFound, events: &[(DeliveryEvent, i64)], now_us: i64) -> &'static str {
         let has = |wanted| events.iter().any(|(event, _)| *event == wanted);
-        let was_sent =
-            has(DeliveryEvent::Released) || device.pushed >= self.seq && !has(DeliveryEvent::Held);
+        let was_sent = has(DeliveryEvent::Released) || device.pushed >= self.seq && !has(DeliveryEvent::Held);
         if has(DeliveryEvent::Overflowed) {
             "dropped"
         } else if has(DeliveryEvent::Expired) {

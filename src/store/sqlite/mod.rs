@@ -41,8 +41,9 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, Conflict, ConflictQuery, DeliveryNote, DeliveryQuery, DigestQuery, Digests, Group, LogPage, LogPlace, LogQuery, Owed, OwedQuery, PartyKind, PurgeQuery,
-    Purged, Registered, Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
+    CommitError, Committed, Conflict, ConflictQuery, DeliveryNote, DeliveryQuery, DigestQuery, Digests,
+    Group, LogPage, LogPlace, LogQuery, Owed, OwedQuery, PartyKind, PurgeQuery, Purged, Registered,
+    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
 };
 
 pub use self::backup::{BackupError, backup};

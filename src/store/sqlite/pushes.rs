@@ -123,7 +123,8 @@ impl Reader {
         let mut found: Vec<ConflictFound> = Vec::new();
         match query {
             ConflictQuery::Awaiting { user, most } => {
-                found = sqlx::query_as(AWAITING).bind(tenant).bind(user).bind(most).fetch_all(&mut *read).await?;
+                found =
+                    sqlx::query_as(AWAITING).bind(tenant).bind(user).bind(most).fetch_all(&mut *read).await?;
                 found.sort_unstable_by_key(|conflict| conflict.no);
             }
             ConflictQuery::Named(ids) => {
