@@ -52,6 +52,34 @@ pub enum PurgedKind {
     Delivery,
 }
 
+/// What a push is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PushKind {
+    /// A service's own.
+    Message,
+    /// Asks the app to sync.
+    SyncTrigger,
+    /// Tells of a conflict.
+    ConflictAlert,
+    /// How a refused entry ended.
+    EntrySettled,
+}
+
+/// What happens to a push on its way to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PushFate {
+    /// It was handed to the socket.
+    Delivered,
+    /// It waits for the user's next minute (P3).
+    Held,
+    /// A later trigger says what it said.
+    Merged,
+    /// There were too many.
+    Dropped,
+    /// Its time was over.
+    Expired,
+}
+
 /// A handle on all numbers of one hub; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -102,6 +130,10 @@ pub struct Handles {
     pub tail_misses: Counter,
     /// Rows that were removed because they were past their time, by kind.
     pub purged: ByLabel<PurgedKind, Counter>,
+    /// Pushes that were logged, by kind.
+    pub pushes: ByLabel<PushKind, Counter>,
+    /// What happened to pushes on their way to sessions; a range of dropped ones counts once.
+    pub push_fates: ByLabel<PushFate, Counter>,
 }
 
 impl Metrics {
@@ -222,6 +254,21 @@ const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Delivery, "delivery"),
 ];
 
+const PUSH_KINDS: [(PushKind, &str); 4] = [
+    (PushKind::Message, "message"),
+    (PushKind::SyncTrigger, "sync_trigger"),
+    (PushKind::ConflictAlert, "conflict_alert"),
+    (PushKind::EntrySettled, "entry_settled"),
+];
+
+const PUSH_FATES: [(PushFate, &str); 5] = [
+    (PushFate::Delivered, "delivered"),
+    (PushFate::Held, "held"),
+    (PushFate::Merged, "merged"),
+    (PushFate::Dropped, "dropped"),
+    (PushFate::Expired, "expired"),
+];
+
 fn register(r: &mut Registry) -> Handles {
     let reasons = CLOSE_REASONS.map(|reason| (reason, reason.text()));
     Handles {
@@ -245,6 +292,8 @@ fn register(r: &mut Registry) -> Handles {
         tail_hits: counter(r, "tail_hits", "Pages of the log found in memory"),
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
         purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
+        pushes: ByLabel::register(r, ("pushes", "Pushes logged"), "kind", &PUSH_KINDS),
+        push_fates: ByLabel::register(r, ("push_fates", "Pushes to sessions"), "fate", &PUSH_FATES),
     }
 }
 

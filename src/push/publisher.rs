@@ -7,11 +7,11 @@ use std::sync::Arc;
 use synchub_protocol::Priority;
 use synchub_protocol::client::{Publish, Push};
 use synchub_protocol::entry::RawChange;
-use synchub_protocol::server::{Published, PushReceipt};
+use synchub_protocol::server::{Origin, Published, PushReceipt};
 use synchub_rules::group::{Author, BatchAnswer, Decision, Submission};
 use synchub_rules::plan::publish_hash;
 use synchub_rules::push::{PushBody, SubmittedPush};
-use synchub_rules::record::{PartyNo, Scope, TenantNo, weight};
+use synchub_rules::record::{PartyNo, Scope, Sight, TenantNo, weight};
 
 use super::feed::Feeds;
 use super::throttle::Throttle;
@@ -19,7 +19,8 @@ use crate::auth::{Identity, Role};
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::config::{LimitSettings, PushSettings};
-use crate::store::{PartyKind, Store, StoreError};
+use crate::devices::Registrar;
+use crate::store::{PartyKind, Registration, Store, StoreError};
 use crate::sync::publish::{self, Context, Parties, PublishError, WriteRights};
 use crate::sync::{Engine, SubmitError, entry_results};
 
@@ -58,6 +59,48 @@ pub struct Service {
 }
 
 impl Publisher {
+    /// Opens the way for a service that comes without a socket.
+    pub async fn admit(&self, registrar: &Registrar, identity: Identity) -> Result<Service, PublishError> {
+        if identity.role == Role::Device {
+            return Err(PublishError::Forbidden("only publishers and operators publish"));
+        }
+        let registration = Registration {
+            tenant: identity.tenant.clone(),
+            user: identity.user.clone(),
+            unit: identity.unit.clone(),
+            device: None,
+            witness: None,
+            at_us: self.clock.now_us(),
+        };
+        let registered = registrar.register(registration).await.map_err(|error| {
+            tracing::error!(%error, "a service could not be let in");
+            PublishError::Unavailable("the hub cannot take this now; send it again later".to_owned())
+        })?;
+        let sight = match rights(&identity).units {
+            None => Sight::Everything,
+            Some(units) => {
+                let mut scopes = vec![Scope::Tenant];
+                for unit in &units {
+                    scopes.push(Scope::Party(self.party(registered.tenant, PartyKind::Unit, unit).await?));
+                }
+                Sight::Scopes(scopes)
+            }
+        };
+        let author = Author {
+            device: registered.device,
+            generation: None,
+            install: registered.install,
+            user: registered.user,
+            unit: registered.unit,
+            sight,
+            priority: registered.priority,
+            clock_offset_us: 0,
+            trusted: true,
+            origin: Arc::new(Origin { user: identity.user.clone(), device: None }),
+        };
+        Ok(Service { tenant: registered.tenant, epoch: registered.place.epoch, author, identity })
+    }
+
     /// Does what a service asks for; returns once it is durable. The same request again is answered again, not
     /// done again.
     pub async fn publish(&self, service: Service, request: Publish) -> Result<Published, PublishError> {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::alerts;
 use super::connected::Session;
 use super::deps::Deps;
+use crate::observe::PushFate;
 use crate::registry::OutgoingPush;
 use crate::store::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery, StoreError};
 
@@ -343,9 +344,20 @@ impl Session {
     }
 
     fn note_range(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
+        self.deps.metrics.push_fates.of(fate(event)).inc();
         let Some(device) = self.address.device else { return };
         let at_us = self.deps.clock.now_us();
         self.deps.deliveries.note(DeliveryNote { device, seq, upto, event, at_us });
+    }
+}
+
+fn fate(event: DeliveryEvent) -> PushFate {
+    match event {
+        DeliveryEvent::Delivered | DeliveryEvent::Released => PushFate::Delivered,
+        DeliveryEvent::Held => PushFate::Held,
+        DeliveryEvent::Merged => PushFate::Merged,
+        DeliveryEvent::Overflowed => PushFate::Dropped,
+        DeliveryEvent::Expired => PushFate::Expired,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
-use synchub_rules::push::Logged;
+use synchub_rules::push::{Logged, PushBody};
 use synchub_rules::record::{Head, TenantNo};
 use tokio::sync::{Notify, oneshot};
 
@@ -17,7 +17,7 @@ use super::SubmitError;
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
 use crate::config::CommitSettings;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, PushKind};
 use crate::store::{CommitError, Committed, Group, Store};
 
 /// The most entries that wait to be committed on a node, about a second of work. Beyond it a batch stays
@@ -220,6 +220,9 @@ impl Committer {
     fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
         let Committed { decisions, rows, pushes, rows_are_bare, epoch, head } = committed;
         if !(rows.is_empty() && pushes.is_empty()) {
+            for push in &pushes {
+                self.metrics.pushes.of(kind_of(&push.body)).inc();
+            }
             let changes = rows.into_iter().map(|row| Logged::Change(Arc::new(row)));
             let pushes = pushes.into_iter().map(|row| Logged::Push(Arc::new(row)));
             let mut rows: Vec<_> = changes.chain(pushes).filter(|_| !rows_are_bare).collect();
@@ -227,6 +230,15 @@ impl Committer {
             self.bus.publish(Update { tenant, epoch, rows: rows.into(), head });
         }
         decisions
+    }
+}
+
+fn kind_of(body: &PushBody) -> PushKind {
+    match body {
+        PushBody::Message { .. } => PushKind::Message,
+        PushBody::SyncTrigger { .. } => PushKind::SyncTrigger,
+        PushBody::ConflictAlert { .. } => PushKind::ConflictAlert,
+        PushBody::EntrySettled { .. } => PushKind::EntrySettled,
     }
 }
 

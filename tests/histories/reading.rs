@@ -91,6 +91,8 @@ impl World {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
             "subscribed" | "position" | "caught_up" => {}
+            // P5: of a conflict that awaits the user, before anything else.
+            "conflict_alert" => assert!(frame["action_required"] == true, "{frame}"),
             other => panic!("an unexpected frame {other}: {frame}"),
         }
         self.note(format!(

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod delivery_log;
+mod http;
 mod limits;
 mod live;
 mod owed;
