@@ -16,6 +16,7 @@ use synchub_protocol::server::Status;
 use synchub_protocol::{CloseReason, Encoding};
 
 use super::by_label::ByLabel;
+use super::push_labels::{PUSH_FATES, PUSH_KINDS, PushFate, PushKind};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,34 +51,6 @@ pub enum PurgedKind {
     Review,
     /// A note of what happened to a push.
     Delivery,
-}
-
-/// What a push is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PushKind {
-    /// A service's own.
-    Message,
-    /// Asks the app to sync.
-    SyncTrigger,
-    /// Tells of a conflict.
-    ConflictAlert,
-    /// How a refused entry ended.
-    EntrySettled,
-}
-
-/// What happens to a push on its way to a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PushFate {
-    /// It was handed to the socket.
-    Delivered,
-    /// It waits for the user's next minute (P3).
-    Held,
-    /// A later trigger says what it said.
-    Merged,
-    /// There were too many.
-    Dropped,
-    /// Its time was over.
-    Expired,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -252,21 +225,6 @@ const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Refused, "refused"),
     (PurgedKind::Review, "review"),
     (PurgedKind::Delivery, "delivery"),
-];
-
-const PUSH_KINDS: [(PushKind, &str); 4] = [
-    (PushKind::Message, "message"),
-    (PushKind::SyncTrigger, "sync_trigger"),
-    (PushKind::ConflictAlert, "conflict_alert"),
-    (PushKind::EntrySettled, "entry_settled"),
-];
-
-const PUSH_FATES: [(PushFate, &str); 5] = [
-    (PushFate::Delivered, "delivered"),
-    (PushFate::Held, "held"),
-    (PushFate::Merged, "merged"),
-    (PushFate::Dropped, "dropped"),
-    (PushFate::Expired, "expired"),
 ];
 
 fn register(r: &mut Registry) -> Handles {

@@ -5,7 +5,9 @@
 mod by_label;
 mod logging;
 mod metrics;
+mod push_labels;
 
 pub use by_label::ByLabel;
 pub use logging::{LogError, start_logging};
-pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, Metrics, PurgedKind, PushFate, PushKind};
+pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, Metrics, PurgedKind};
+pub use push_labels::{PushFate, PushKind};

@@ -23,6 +23,7 @@ mod outbox;
 mod own_state;
 mod progress;
 mod publications;
+mod push_reads;
 mod pushes;
 mod read_pool;
 mod socket;

@@ -19,13 +19,10 @@ use tokio::time::Instant;
 
 use super::alerts;
 use super::connected::Session;
-use super::deps::Deps;
+use super::push_reads::{Cause, PushRead, done, read_places};
 use crate::observe::PushFate;
 use crate::registry::OutgoingPush;
-use crate::store::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery, StoreError};
-
-/// How long to wait before pushes that could not be read are asked for again.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::store::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery};
 
 /// A push that waits for the user's next minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +30,6 @@ struct Waiting {
     seq: u64,
     /// Triggers that wait become one.
     is_trigger: bool,
-}
-
-/// Why pushes were read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// They are owed since the hello.
-    Owed,
-    /// They are live.
-    Live,
-}
-
-/// What was read.
-pub(super) enum PushRead {
-    Owed(OwedQuery, Owed),
-    /// Pushes, the conflicts that they tell of, and the places that the two stand for.
-    Pushes {
-        cause: Cause,
-        rows: Vec<PushRow>,
-        conflicts: Vec<Conflict>,
-        seqs: Vec<u64>,
-    },
-    /// The conflicts that await the user.
-    Awaiting(Vec<Conflict>),
-    /// The store did not answer; it is asked again.
-    Failed,
 }
 
 /// The pushes of a session that were not sent yet.
@@ -358,42 +330,5 @@ fn fate(event: DeliveryEvent) -> PushFate {
         DeliveryEvent::Merged => PushFate::Merged,
         DeliveryEvent::Overflowed => PushFate::Dropped,
         DeliveryEvent::Expired => PushFate::Expired,
-    }
-}
-
-/// Reads pushes at places, as many as fit, with the conflicts that they tell of.
-async fn read_places(
-    deps: Arc<Deps>,
-    tenant: i64,
-    (cause, seqs): (Cause, Vec<u64>),
-    bytes: usize,
-) -> PushRead {
-    let permit = deps.permits.acquire().await;
-    let read = async {
-        let (rows, covered) = deps.store.pushes(tenant, seqs.clone(), bytes).await?;
-        let alerts = rows.iter().filter_map(|row| match row.body {
-            PushBody::ConflictAlert { conflict_id } => Some(conflict_id),
-            _ => None,
-        });
-        let alerts: Vec<_> = alerts.collect();
-        let conflicts = match alerts.is_empty() {
-            true => Vec::new(),
-            false => deps.store.conflicts(tenant, ConflictQuery::Named(alerts)).await?,
-        };
-        Ok(PushRead::Pushes { cause, rows, conflicts, seqs: seqs[..covered].to_vec() })
-    };
-    let read = read.await;
-    drop(permit);
-    done(read).await
-}
-
-async fn done(read: Result<PushRead, StoreError>) -> PushRead {
-    match read {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::warn!(%error, "pushes could not be read; trying again");
-            tokio::time::sleep(RETRY).await;
-            PushRead::Failed
-        }
     }
 }

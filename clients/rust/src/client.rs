@@ -81,6 +81,7 @@ impl Client {
         };
         let settings = Settings {
             device: config.device,
+            is_service: config.is_service,
             encoding: config.encoding,
             backoff: config.backoff,
             ack_every: config.ack_every,

@@ -68,8 +68,6 @@ async fn what_is_not_offered_yet_is_an_unknown_type_whatever_its_fields_say() {
                 json!({"type": "resolve", "resolution": 5}),
                 json!({"type": "conflicts"}),
                 json!({"type": "conflicts", "limit": -1}),
-                json!({"type": "publish", "request_id": id}),
-                json!({"type": "publish", "changes": {}}),
                 json!({"type": "presence", "users": ["ann"]}),
                 json!({"type": "presence"}),
                 json!({"type": "teleport"}),
