@@ -29,11 +29,11 @@ pub struct Subscriber {
 /// Subscribers by scope and domain.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Without a scope: who sees the whole tenant.
-    by_place: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
-    /// By the scopes of pushes.
-    by_address: HashMap<Scope, Vec<Arc<Subscriber>>>,
-    by_session: HashMap<u64, Arc<Subscriber>>,
+    /// Who is told of changes; without a scope: who sees the whole tenant.
+    changes: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
+    /// Who is told of pushes, by their scopes.
+    pushes: HashMap<Scope, Vec<Arc<Subscriber>>>,
+    sessions: HashMap<u64, Arc<Subscriber>>,
 }
 
 impl Index {
@@ -41,22 +41,22 @@ impl Index {
     pub fn join(&mut self, subscriber: Arc<Subscriber>) {
         self.leave(subscriber.session);
         for place in places(&subscriber) {
-            self.by_place.entry(place).or_default().push(Arc::clone(&subscriber));
+            self.changes.entry(place).or_default().push(Arc::clone(&subscriber));
         }
         for scope in subscriber.address.scopes() {
-            self.by_address.entry(scope).or_default().push(Arc::clone(&subscriber));
+            self.pushes.entry(scope).or_default().push(Arc::clone(&subscriber));
         }
-        self.by_session.insert(subscriber.session, subscriber);
+        self.sessions.insert(subscriber.session, subscriber);
     }
 
     /// Removes a session's subscriber.
     pub fn leave(&mut self, session: u64) {
-        let Some(subscriber) = self.by_session.remove(&session) else { return };
+        let Some(subscriber) = self.sessions.remove(&session) else { return };
         for place in places(&subscriber) {
-            remove(&mut self.by_place, place, session);
+            remove(&mut self.changes, place, session);
         }
         for scope in subscriber.address.scopes() {
-            remove(&mut self.by_address, scope, session);
+            remove(&mut self.pushes, scope, session);
         }
     }
 
@@ -72,7 +72,7 @@ impl Index {
 
     /// Who is sent pushes of a scope.
     pub fn addressed(&self, scope: Scope) -> impl Iterator<Item = &Arc<Subscriber>> {
-        self.by_address.get(&scope).into_iter().flatten()
+        self.pushes.get(&scope).into_iter().flatten()
     }
 
     fn offer_change(&self, outgoing: &Arc<Outgoing>) {
@@ -89,22 +89,22 @@ impl Index {
 
     /// Makes every session catch up.
     pub fn lose(&self) {
-        self.by_session.values().for_each(|subscriber| subscriber.mailbox.lose());
+        self.sessions.values().for_each(|subscriber| subscriber.mailbox.lose());
     }
 
     /// How many sessions there are.
     pub fn len(&self) -> usize {
-        self.by_session.len()
+        self.sessions.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_session.is_empty()
+        self.sessions.is_empty()
     }
 
     fn concerned(&self, row: &LogRow) -> impl Iterator<Item = &Arc<Subscriber>> {
         let places = [(Some(row.scope), row.domain), (None, row.domain)];
-        places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten()
+        places.into_iter().filter_map(|place| self.changes.get(&place)).flatten()
     }
 }
 

@@ -63,7 +63,8 @@ impl Session {
         }
         let place = (registered.tenant, registered.place.epoch, registered.place.head);
         let pushes = if registered.owes {
-            PushLane::owing(registered.acked.max(acknowledged), registered.place.head.seq)
+            let acked = registered.acked.max(deps.acks.noted(registered.device));
+            PushLane::owing(acked.max(acknowledged), registered.place.head.seq)
         } else {
             PushLane::default()
         };

@@ -52,9 +52,10 @@ pub(super) async fn read_places(
             _ => None,
         });
         let alerts: Vec<_> = alerts.collect();
-        let conflicts = match alerts.is_empty() {
-            true => Vec::new(),
-            false => deps.store.conflicts(tenant, ConflictQuery::Named(alerts)).await?,
+        let conflicts = if alerts.is_empty() {
+            Vec::new()
+        } else {
+            deps.store.conflicts(tenant, ConflictQuery::Named(alerts)).await?
         };
         Ok(PushRead::Pushes { cause, rows, conflicts, seqs: seqs[..covered].to_vec() })
     };

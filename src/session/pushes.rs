@@ -149,8 +149,9 @@ impl Session {
             PushRead::Pushes { cause, rows, conflicts, seqs } => {
                 if cause == Cause::Owed {
                     self.pushes.owed.drain(..seqs.len());
-                    rows.into_iter()
-                        .for_each(|row| self.send_push(row, &conflicts, DeliveryEvent::Delivered));
+                    for row in rows {
+                        self.send_push(row, &conflicts, DeliveryEvent::Delivered);
+                    }
                 } else {
                     self.on_released(rows, &conflicts, &seqs);
                 }
@@ -202,7 +203,9 @@ impl Session {
         }
         self.pushes.ready.retain(|seq| !seqs.contains(seq));
         self.pushes.waiting.retain(|waiting| !seqs.contains(&waiting.seq));
-        seqs.iter().for_each(|seq| self.progress.release(*seq));
+        for seq in seqs {
+            self.progress.release(*seq);
+        }
     }
 
     /// Makes one trigger of many: the newest, about the domains of all (P3).

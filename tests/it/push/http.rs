@@ -20,7 +20,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
 
 async fn post(hub: &Hub, token: Option<&str>, key: Option<Uuid>, body: &Value) -> Answer {
     let request = reqwest::Client::new().post(format!("{}/api/v2/push", hub.http())).body(body.to_string());
-    let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+    let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
     answer(key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key.to_string())))
         .await
 }

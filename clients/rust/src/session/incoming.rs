@@ -9,6 +9,7 @@ use crate::batches::{Batches, Moment, Refusal};
 use crate::event::Event;
 use crate::outbox::Welcomed;
 use crate::retry::End;
+use crate::session::publications::Refused;
 use crate::session::{HELLO_ID, Outcome, Settings, State, Verdict};
 use crate::storage::Domain;
 
@@ -192,9 +193,10 @@ impl State {
             outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
             return;
         }
-        if let Some(number) = self.publications.refused(&error, moment.instant) {
-            outcomes.extend(number.map(|number| Outcome::Published(number, Err(error))));
-            return;
+        match self.publications.refused(&error, moment.instant) {
+            Refused::NotMine => {}
+            Refused::Again => return,
+            Refused::ForGood(number) => return outcomes.push(Outcome::Published(number, Err(error))),
         }
         let renewals = session.renewals.len();
         session.renewals.retain(|id| *id != request);

@@ -14,6 +14,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What became of a request.
 pub type PublishVerdict = Result<Published, ErrorFrame>;
 
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It was no request of these.
+    NotMine,
+    /// The request goes again.
+    Again,
+    /// The request of this number is not done.
+    ForGood(u64),
+}
+
 /// The requests that have no verdict yet, by the numbers that [`Publications::begin`] gave.
 #[derive(Debug, Default)]
 pub(crate) struct Publications {
@@ -54,23 +65,25 @@ impl Publications {
         self.asked.remove(&request).map(|(number, _)| number)
     }
 
-    /// The hub has refused a request. Gives its number if that is for good; none if it was no request of
-    /// these. One that was refused for now waits and goes again.
-    pub(crate) fn refused(&mut self, error: &ErrorFrame, now: Instant) -> Option<Option<u64>> {
-        let (number, request) = self.asked.remove(&error.id?)?;
+    /// The hub has refused a request. One that was refused for now waits and goes again.
+    pub(crate) fn refused(&mut self, error: &ErrorFrame, now: Instant) -> Refused {
+        let asked = error.id.and_then(|id| self.asked.remove(&id));
+        let Some((number, request)) = asked else { return Refused::NotMine };
         if !error.temporary {
-            return Some(Some(number));
+            return Refused::ForGood(number);
         }
         self.not_before = Some(now + error.retry_after_ms.map_or(PAUSE, Duration::from_millis));
         self.waiting.push_front((number, request));
-        Some(None)
+        Refused::Again
     }
 
     /// The connection is gone: what had no verdict goes again, in its old order.
     pub(crate) fn ask_again(&mut self) {
         let mut asked: Vec<_> = self.asked.drain().map(|(_, request)| request).collect();
         asked.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        asked.into_iter().for_each(|request| self.waiting.push_front(request));
+        for request in asked {
+            self.waiting.push_front(request);
+        }
         self.not_before = None;
     }
 }

@@ -6,5 +6,6 @@ mod coming_back;
 mod compare;
 mod forms;
 mod hub;
+mod pushes;
 mod surviving;
 mod sync;
