@@ -9,6 +9,10 @@ use synchub_rules::push::{PushBody, PushRow};
 use super::deps::Deps;
 use crate::store::{Conflict, ConflictQuery, Owed, OwedQuery, StoreError};
 
+/// The most pushes that are read at once.
+pub(super) const PLACES: usize = 100;
+/// The most alerts that are read at once: what they show may be large.
+pub(super) const ALERTS: u32 = 16;
 /// How long to wait before pushes that could not be read are asked for again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -46,7 +50,11 @@ pub(super) async fn read_places(
 ) -> PushRead {
     let permit = deps.permits.acquire().await;
     let read = async {
-        let (rows, covered) = deps.store.pushes(tenant, seqs.clone(), bytes).await?;
+        let (mut rows, mut covered) = deps.store.pushes(tenant, seqs.clone(), bytes).await?;
+        if let Some(first) = one_alert_too_many(&rows) {
+            covered = seqs.iter().take(covered).take_while(|seq| **seq < first).count();
+            rows.retain(|row| row.seq < first);
+        }
         let alerts = rows.iter().filter_map(|row| match row.body {
             PushBody::ConflictAlert { conflict_id } => Some(conflict_id),
             _ => None,
@@ -73,4 +81,10 @@ pub(super) async fn done(read: Result<PushRead, StoreError>) -> PushRead {
             PushRead::Failed
         }
     }
+}
+
+/// The place of the first push that goes into the next read, if there are more alerts than one may show.
+fn one_alert_too_many(rows: &[PushRow]) -> Option<u64> {
+    let alerts = rows.iter().filter(|row| matches!(row.body, PushBody::ConflictAlert { .. }));
+    alerts.map(|row| row.seq).nth(ALERTS as usize)
 }

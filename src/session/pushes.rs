@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use super::alerts;
 use super::connected::Session;
-use super::push_reads::{Cause, PushRead, done, read_places};
+use super::push_reads::{ALERTS, Cause, PLACES, PushRead, done, read_places};
 use crate::observe::PushFate;
 use crate::registry::OutgoingPush;
-use crate::store::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery};
+use crate::store::{Conflict, ConflictPlace, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery};
 
 /// A push that waits for the user's next minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub(super) struct PushLane {
     /// The places after and up to which the device is owed pushes; not looked up yet.
     range: Option<(u64, u64)>,
     owed: VecDeque<u64>,
-    /// Whether the conflicts that await the user are still to be told (P5).
-    awaiting: bool,
+    /// Behind which the conflicts that await the user are still to be told (P5).
+    awaiting: Option<ConflictPlace>,
     /// Alerts that may go, once what they show was read.
     ready: VecDeque<u64>,
     waiting: VecDeque<Waiting>,
@@ -60,7 +60,7 @@ impl fmt::Debug for PushLane {
 impl PushLane {
     /// What a device is owed at hello.
     pub(super) fn owing(after: u64, upto: u64) -> Self {
-        Self { range: Some((after, upto)), awaiting: true, ..Self::default() }
+        Self { range: Some((after, upto)), awaiting: Some((0, 0)), ..Self::default() }
     }
 
     /// Owes what waits, and what lies between two places, which no replay will bring.
@@ -77,7 +77,7 @@ impl PushLane {
 
     /// Whether something goes out before snapshots and replay.
     pub(super) fn goes_first(&self) -> bool {
-        self.range.is_some() || !self.owed.is_empty() || self.awaiting
+        self.range.is_some() || !self.owed.is_empty() || self.awaiting.is_some()
     }
 
     /// When the session has to look again.
@@ -108,11 +108,10 @@ impl Session {
             async move { done(deps.store.owed(query).await.map(|owed| PushRead::Owed(query, owed))).await }
                 .boxed()
         } else if !self.pushes.owed.is_empty() {
-            let seqs = self.pushes.owed.iter().copied().collect();
+            let seqs = self.pushes.owed.iter().take(PLACES).copied().collect();
             read_places(deps, tenant, (Cause::Owed, seqs), bytes).boxed()
-        } else if self.pushes.awaiting {
-            let most = u32::try_from(deps.settings.push.queue).unwrap_or(u32::MAX);
-            let query = ConflictQuery::Awaiting { user: self.address.user, most };
+        } else if let Some(after) = self.pushes.awaiting {
+            let query = ConflictQuery::Awaiting { user: self.address.user, after, most: ALERTS };
             async move { done(deps.store.conflicts(tenant, query).await.map(PushRead::Awaiting)).await }
                 .boxed()
         } else {
@@ -157,7 +156,8 @@ impl Session {
                 }
             }
             PushRead::Awaiting(conflicts) => {
-                self.pushes.awaiting = false;
+                let is_full = conflicts.len() >= ALERTS as usize;
+                self.pushes.awaiting = conflicts.last().map(|last| last.place).filter(|_| is_full);
                 for conflict in conflicts {
                     self.push(&alerts::again(&conflict, &self.audience.sight));
                 }

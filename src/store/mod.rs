@@ -11,7 +11,9 @@ pub mod sqlite;
 
 pub use pages::{DigestQuery, DigestView, Digests, LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery};
 pub use purge::{PurgeQuery, Purgeable, Purged};
-pub use pushes::{Conflict, ConflictQuery, DeliveryEvent, DeliveryNote, DeliveryQuery, Owed, OwedQuery};
+pub use pushes::{
+    Conflict, ConflictPlace, ConflictQuery, DeliveryEvent, DeliveryNote, DeliveryQuery, Owed, OwedQuery,
+};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

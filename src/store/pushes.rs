@@ -45,20 +45,27 @@ pub struct Owed {
 pub enum ConflictQuery {
     /// These, in any order; those that the tenant does not have are left out.
     Named(Vec<Uuid>),
-    /// The oldest that await this user: those of entries that the user's devices sent (P5).
+    /// Those that await this user: of entries that the user's devices sent, each device's in order (P5).
     Awaiting {
         /// The user.
         user: PartyNo,
+        /// Only conflicts behind this one; the first page begins behind nothing.
+        after: ConflictPlace,
         /// The most.
         most: u32,
     },
 }
+
+/// Where a conflict stands among those that await a user: its device, and its number.
+pub type ConflictPlace = (DeviceNo, i64);
 
 /// A conflict with its evidence, and the record as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     /// Its id.
     pub id: Uuid,
+    /// Where it stands among those that await its user.
+    pub place: ConflictPlace,
     /// The domain's name.
     pub domain: String,
     /// The record's `mobile_id`.

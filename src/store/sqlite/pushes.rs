@@ -40,7 +40,7 @@ const DEVICE_ALONE: &str =
 
 macro_rules! conflict_columns {
     () => {
-        "SELECT review.no, review.id, domain.name, review.domain, review.key,
+        "SELECT review.device, review.no, review.id, domain.name, review.domain, review.key,
                 review.kind = 2 AND review.state = 1 AS awaits, review.strategy, review.resolution,
                 review.server_version, review.at_us, review.entry"
     };
@@ -60,7 +60,8 @@ pub(super) const AWAITING: &str = concat!(
         CROSS JOIN review INDEXED BY review_manual
         CROSS JOIN domain ON domain.no = review.domain
       WHERE device.tenant = ?1 AND device.user = ?2 AND device.deactivated_us IS NULL AND device.id <> '' AND review.device = device.no AND review.state = 1
-        AND review.kind = 2 AND review.key IS NOT NULL LIMIT ?3"
+        AND review.kind = 2 AND review.key IS NOT NULL AND device.no >= ?3 AND (device.no, review.no) > (?3, ?4)
+      ORDER BY device.no, review.no LIMIT ?5"
 );
 
 impl Reader {
@@ -122,10 +123,9 @@ impl Reader {
         let mut read = self.pool.begin().await?;
         let mut found: Vec<ConflictFound> = Vec::new();
         match query {
-            ConflictQuery::Awaiting { user, most } => {
-                found =
-                    sqlx::query_as(AWAITING).bind(tenant).bind(user).bind(most).fetch_all(&mut *read).await?;
-                found.sort_unstable_by_key(|conflict| conflict.no);
+            ConflictQuery::Awaiting { user, after: (device, no), most } => {
+                let query = sqlx::query_as(AWAITING).bind(tenant).bind(user).bind(device).bind(no).bind(most);
+                found = query.fetch_all(&mut *read).await?;
             }
             ConflictQuery::Named(ids) => {
                 for id in ids {
@@ -256,6 +256,7 @@ impl PushFound {
 
 #[derive(sqlx::FromRow)]
 struct ConflictFound {
+    device: i64,
     no: i64,
     id: Vec<u8>,
     name: String,
@@ -276,6 +277,7 @@ impl ConflictFound {
         let client_data: Data = sent.unwrap_or_default();
         Ok(Conflict {
             id: codec::uuid(&self.id)?,
+            place: (self.device, self.no),
             domain: self.name,
             key: codec::uuid(&self.key)?,
             awaits: self.awaits,

@@ -164,3 +164,33 @@ async fn p3_an_alert_counts_and_waits_like_a_message() {
         log.iter().filter(|row| row["kind"] == "push").map(|row| &row["priority"]).collect();
     assert_eq!(priorities, ["high", "high"]);
 }
+
+/// More conflicts than one read takes, of several devices: each is told once, the newest push too.
+#[tokio::test]
+async fn p5_p2_many_alerts_come_in_pages_each_once() {
+    let hub = Hub::with(|_| {}).definition("note.toml", NOTE).start().await;
+    let (mut alice, mut bob) = people(&hub).await;
+    let (mut tablet, _) = Peer::live(&hub, &Hello::of("bob", "tablet").unit("north")).await;
+    let mut conflicts = std::collections::BTreeSet::new();
+    for n in 0..20 {
+        let device = if n % 2 == 0 { &mut bob } else { &mut tablet };
+        conflicts.insert(conflict(&hub, &mut alice, device).await.1.to_string());
+    }
+    bob.close().await;
+    tablet.close().await;
+    let (tenant, scope) = user(&hub, "bob").await;
+    let raise = |id: &String| raised(PushBody::ConflictAlert { conflict_id: id.parse().unwrap() }, scope);
+    let pushes: Vec<_> = conflicts.iter().map(raise).collect();
+    let deps = hub.node.deps();
+    deps.engine.push(tenant, Uuid::now_v7(), pushes, deps.clock.now_us()).await.unwrap().unwrap();
+    let (_bob, frames) = Peer::live(&hub, &Hello::of("bob", "phone").unit("north")).await;
+    let alerts: Vec<_> = frames.iter().filter(|frame| frame["type"] == "conflict_alert").collect();
+    let told = |own: bool| {
+        let of = alerts.iter().filter(|alert| (alert["push_id"] == alert["conflict_id"]) == own);
+        of.map(|alert| alert["conflict_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for own in [false, true] {
+        assert_eq!(told(own).len(), 20, "{own}");
+        assert_eq!(told(own).into_iter().collect::<std::collections::BTreeSet<_>>(), conflicts);
+    }
+}

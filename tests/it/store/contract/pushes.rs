@@ -146,6 +146,12 @@ pub(crate) async fn p1_a_page_of_the_log_has_changes_by_sight_and_pushes_by_addr
         (vec![2], vec![3, 5], 6),
         "inv9"
     );
+    let stranger = Some(Address { user: world.me.user + 1000, device: None });
+    assert_eq!(
+        page(Sight::Everything, stranger, 100).await,
+        (vec![1, 2, 6], vec![5], 6),
+        "what is for others is not theirs, whatever they see"
+    );
     assert_eq!(
         page(mine, own, 4).await,
         (vec![1, 2], vec![3, 4], 4),
