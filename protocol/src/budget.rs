@@ -68,30 +68,32 @@ pub(crate) struct Bound {
     factor: usize,
     list_factor: usize,
     left_in_frame: usize,
+    /// Whether the whole request is refused when the bound is met, so that the rest need not be read.
+    ends_request: bool,
 }
 
 impl Bound {
     /// None.
     pub(crate) const NONE: Self =
-        Self { floor: usize::MAX, factor: 0, list_factor: 0, left_in_frame: usize::MAX };
+        Self { floor: usize::MAX, factor: 0, list_factor: 0, left_in_frame: usize::MAX, ends_request: false };
     /// Of a filter, or another value of a request that is no record.
     pub(crate) const FILTER: Self =
-        Self { floor: FILTER_FLOOR, factor: ENTRY_FACTOR, list_factor: 0, left_in_frame: usize::MAX };
+        Self { floor: FILTER_FLOOR, factor: ENTRY_FACTOR, ends_request: true, ..Self::NONE };
     /// Of a word that names something.
-    pub(crate) const NAME: Self =
-        Self { floor: NAME_BYTES, factor: 0, list_factor: 0, left_in_frame: usize::MAX };
+    pub(crate) const NAME: Self = Self { floor: NAME_BYTES, ..Self::NONE };
     /// Of an entry that did not come in a frame.
-    pub(crate) const ENTRY: Self = Self {
-        floor: ENTRY_FLOOR,
-        factor: ENTRY_FACTOR,
-        list_factor: LIST_FACTOR,
-        left_in_frame: usize::MAX,
-    };
+    pub(crate) const ENTRY: Self =
+        Self { floor: ENTRY_FLOOR, factor: ENTRY_FACTOR, list_factor: LIST_FACTOR, ..Self::NONE };
 
     /// Of an entry, where `size` bytes of the frame were read before it and took `heap`.
     pub(crate) fn entry_behind(size: usize, heap: usize) -> Self {
         let frame = size.saturating_mul(FRAME_FACTOR).saturating_add(FRAME_FLOOR);
         Self { left_in_frame: frame.saturating_sub(heap), ..Self::ENTRY }
+    }
+
+    /// Whether the whole request is refused when it is met.
+    pub(crate) fn ends_request(self) -> bool {
+        self.ends_request
     }
 
     fn met_by(self, size: usize, heap: usize) -> Option<Over> {

@@ -140,16 +140,22 @@ pub fn decode_server(encoding: Encoding, bytes: &[u8]) -> Result<ServerFrame, De
     })
 }
 
+/// Up to which size a refused frame is read again, to find the path of what is wrong.
+const EXPLAINED_BYTES: usize = 64 * 1024;
+
 fn read<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8], head: &Head) -> Result<T, DecodeError> {
     let read = match encoding {
-        Encoding::MessagePack => T::deserialize(&mut message_pack(&bytes)).ok(),
-        Encoding::Json => serde_json::from_slice(bytes).ok(),
+        Encoding::MessagePack => T::deserialize(&mut message_pack(&bytes)).map_err(|error| error.to_string()),
+        Encoding::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
     };
-    // Only a refused frame pays for finding the path of what is wrong.
-    read.ok_or_else(|| DecodeError::BadRequest {
+    read.map_err(|message| DecodeError::BadRequest {
         kind: head.kind.clone(),
         id: head.id,
-        message: explain::<T>(encoding, bytes),
+        message: if bytes.len() > EXPLAINED_BYTES {
+            wire::shorten(message)
+        } else {
+            explain::<T>(encoding, bytes)
+        },
     })
 }
 

@@ -13,6 +13,9 @@ use serde_json::{Map, Number, Value};
 use crate::MAX_SAFE_INTEGER;
 use crate::budget::{self, Bound, Over, Spent};
 
+/// What is said of a value beyond its bound.
+pub(crate) const TOO_MUCH: &str = "too many small values; send fewer";
+
 /// The first fault met, and where.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -69,6 +72,11 @@ impl Notes {
     /// Which bound was met, if one was.
     pub(crate) fn over(&self) -> Option<Over> {
         self.spent.over()
+    }
+
+    /// Fails where the bound that was met is the whole request's.
+    fn end_request<E: Error>(&self) -> Result<(), E> {
+        if self.bound().ends_request() { Err(E::custom(TOO_MUCH)) } else { Ok(()) }
     }
 
     /// What the value takes in memory, about.
@@ -258,6 +266,7 @@ impl<'de> Visitor<'de> for Loose<'_> {
         loop {
             let sound = self.0.is_sound();
             if self.0.over().is_some() {
+                self.0.end_request()?;
                 IgnoredAny.visit_seq(access)?;
                 return Ok(Value::Null);
             }
@@ -277,6 +286,7 @@ impl<'de> Visitor<'de> for Loose<'_> {
         let mut map = Map::new();
         while self.0.over().is_none() && self.field(&mut access, &mut map)? {}
         if self.0.over().is_some() {
+            self.0.end_request()?;
             IgnoredAny.visit_map(access)?;
             return Ok(Value::Null);
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::budget::Bound;
-use crate::loose::{Loose, Notes};
+use crate::loose::{Loose, Notes, TOO_MUCH};
 use crate::{Data, MAX_SAFE_INTEGER};
 
 /// The most characters of a message that may repeat what a peer sent.
@@ -214,7 +214,7 @@ fn read_fields<'de, D: Deserializer<'de>>(deserializer: D, bound: Bound) -> Resu
     let notes = Notes::bounded(bound);
     let value = Loose(&notes).deserialize(deserializer)?;
     if notes.over().is_some() {
-        return Err(D::Error::custom("too many small values; send fewer"));
+        return Err(D::Error::custom(TOO_MUCH));
     }
     match (notes.into_fault(), value) {
         (Some(fault), _) => Err(D::Error::custom(fault.message())),

@@ -241,14 +241,14 @@ impl Default for CatchUpSettings {
 pub struct CommitSettings {
     /// The most batches in one transaction. 64: by then the cost of the flush is shared.
     pub group_batches: usize,
-    /// The most entries in one transaction; a larger batch goes alone. 4000: about 50 ms of work,
+    /// The most entries in one transaction; a batch of more than 128 goes alone. 2000: about 20 ms of work,
     /// so that no tenant waits long for its turn.
     pub group_entries: usize,
 }
 
 impl Default for CommitSettings {
     fn default() -> Self {
-        Self { group_batches: 64, group_entries: 4000 }
+        Self { group_batches: 64, group_entries: 2000 }
     }
 }
 

@@ -1,143 +1,21 @@
-//! Group commit: what waits for one tenant becomes one transaction, tenants take turns.
+//! Group commit: what waits for one tenant becomes one transaction.
 //!
-//! While a group commits, the next one gathers. A group that the store refuses is tried again batch by
+//! While a group commits, the next one gathers in `queue`. A group that the store refuses is tried again batch by
 //! batch, so that only the guilty one fails; a store that cannot write fails all of them at once.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
 use synchub_rules::push::{Logged, PushBody};
 use synchub_rules::record::{Head, TenantNo};
-use tokio::sync::{Notify, oneshot};
 
 use super::SubmitError;
+use super::queue::Queue;
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
-use crate::config::CommitSettings;
 use crate::observe::{Metrics, PushKind};
 use crate::store::{CommitError, Committed, Group, Store};
-
-/// The most entries that wait to be committed on a node, about a second of work. Beyond it a batch stays
-/// with its device.
-const WAITING_ENTRIES: usize = 50_000;
-
-/// The most bytes that entries which were not answered yet take in memory, about.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
-/// What is left of that for batches of usual size, so that large ones do not shut them out.
-const KEPT_FOR_SMALL: usize = 4 * 1024 * 1024;
-/// Up to which size a batch is a usual one.
-const SMALL_BYTES: usize = 256 * 1024;
-
-type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
-
-/// Batches that wait, by tenant.
-#[derive(Debug)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    wake: Notify,
-    group_batches: usize,
-    group_entries: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: HashMap<TenantNo, VecDeque<(Submission, Sender)>>,
-    /// Tenants with something waiting, each once, in the order of their turns.
-    turns: VecDeque<TenantNo>,
-    /// Entries of all that waits.
-    entries: usize,
-    /// What the entries that wait or are being committed take in memory.
-    bytes: usize,
-    closed: bool,
-}
-
-impl State {
-    fn has_room(&self, entries: usize, heap: usize) -> bool {
-        let kept = if heap <= SMALL_BYTES { 0 } else { KEPT_FOR_SMALL };
-        // A single batch passes whatever it takes: its frame was bounded.
-        let fits = self.bytes == 0 || self.bytes + heap <= WAITING_BYTES - kept;
-        fits && self.entries + entries <= WAITING_ENTRIES
-    }
-}
-
-impl Queue {
-    pub(super) fn new(settings: &CommitSettings) -> Self {
-        Self {
-            state: Mutex::default(),
-            wake: Notify::new(),
-            group_batches: settings.group_batches,
-            group_entries: settings.group_entries,
-        }
-    }
-
-    pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
-        let mut state = self.state.lock();
-        if state.closed || !state.has_room(submission.size(), submission.heap) {
-            drop(state);
-            // Nobody listens any more when the receiver is gone.
-            let _ = sender.send(Err(SubmitError::Unavailable));
-            return;
-        }
-        state.entries += submission.size();
-        state.bytes += submission.heap;
-        let waiting = state.waiting.entry(tenant).or_default();
-        waiting.push_back((submission, sender));
-        if waiting.len() == 1 {
-            state.turns.push_back(tenant);
-        }
-        drop(state);
-        self.wake.notify_one();
-    }
-
-    /// Gives back what a group took that was answered.
-    fn answered(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
-    }
-
-    pub(super) fn close(&self) {
-        self.state.lock().closed = true;
-        self.wake.notify_one();
-    }
-
-    /// Waits for the next group; none when the queue is closed and empty.
-    async fn next(&self) -> Option<(TenantNo, Vec<(Submission, Sender)>)> {
-        loop {
-            let closed = {
-                let mut state = self.state.lock();
-                if let Some(group) = self.take(&mut state) {
-                    return Some(group);
-                }
-                state.closed
-            };
-            if closed {
-                return None;
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    fn take(&self, state: &mut State) -> Option<(TenantNo, Vec<(Submission, Sender)>)> {
-        let tenant = state.turns.pop_front()?;
-        let mut waiting = state.waiting.remove(&tenant)?;
-        let (mut group, mut entries) = (Vec::new(), 0);
-        while let Some((submission, _)) = waiting.front() {
-            entries += submission.size();
-            if !group.is_empty() && (entries > self.group_entries || group.len() == self.group_batches) {
-                break;
-            }
-            group.extend(waiting.pop_front());
-        }
-        state.entries -= group.iter().map(|(submission, _)| submission.size()).sum::<usize>();
-        if !waiting.is_empty() {
-            state.waiting.insert(tenant, waiting);
-            state.turns.push_back(tenant);
-        }
-        Some((tenant, group))
-    }
-}
 
 /// The task that commits.
 #[derive(Debug)]
@@ -266,20 +144,4 @@ fn write_twice_on_purpose(mut plan: Plan) -> Plan {
 fn writes_twice() -> bool {
     fail::fail_point!("engine::write_twice", |_| true);
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inv5_what_waits_is_bounded_in_bytes_and_large_batches_leave_room_for_small_ones() {
-        let state = |bytes| State { bytes, ..State::default() };
-        let large_most = WAITING_BYTES - KEPT_FOR_SMALL;
-        assert!(state(0).has_room(1, 10 * WAITING_BYTES), "a batch that is alone passes");
-        assert!(state(1).has_room(1, large_most - 1) && !state(2).has_room(1, large_most - 1));
-        assert!(state(WAITING_BYTES - SMALL_BYTES).has_room(1, SMALL_BYTES));
-        assert!(!state(WAITING_BYTES - SMALL_BYTES + 1).has_room(1, SMALL_BYTES));
-        assert!(!state(0).has_room(WAITING_ENTRIES + 1, 0));
-    }
 }

@@ -7,6 +7,7 @@
 mod committer;
 mod outcome;
 pub mod publish;
+mod queue;
 pub mod validate;
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 /// Decides and stores batches.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    queue: Arc<committer::Queue>,
+    queue: Arc<queue::Queue>,
 }
 
 impl Engine {
@@ -57,7 +58,7 @@ impl Engine {
         metrics: Metrics,
         tasks: &Tasks,
     ) -> Self {
-        let queue = Arc::new(committer::Queue::new(settings));
+        let queue = Arc::new(queue::Queue::new(settings));
         let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
         tasks.spawn_vital(committer.run());
         Self { queue }

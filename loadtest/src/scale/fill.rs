@@ -15,7 +15,7 @@ const WRITERS: u64 = 4;
 /// Entries of a batch.
 const BATCH: u64 = 500;
 /// Batches of a writer that wait for their answers.
-const IN_FLIGHT: u64 = 4;
+const IN_FLIGHT: u64 = 2;
 
 /// The id of the record of this number.
 pub(super) fn id(number: u64) -> String {

@@ -263,10 +263,8 @@ async fn all_log_rows(
 /// How many of the rows have records that fit into the page together; the first one always does.
 async fn fitting(read: &mut Read, query: &LogQuery, rows: &[LogRowFound]) -> Result<usize, StoreError> {
     let numbers = json_numbers(rows.iter().map(|row| row.rid).collect());
-    let sql = "SELECT rid, length(data) FROM record
-               WHERE rid IN (SELECT value FROM json_each(?2)) AND tenant = ?1";
     let sizes: Vec<(i64, i64)> =
-        sqlx::query_as(sql).bind(query.tenant).bind(numbers).fetch_all(&mut **read).await?;
+        sqlx::query_as(rows::SIZES_BY_NUMBER).bind(query.tenant).bind(numbers).fetch_all(&mut **read).await?;
     let mut sizes: HashMap<i64, usize> =
         sizes.into_iter().map(|(rid, size)| (rid, usize::try_from(size).unwrap_or(usize::MAX))).collect();
     let mut bytes = 0_usize;

@@ -25,6 +25,10 @@ pub(super) const RECORDS_BY_NUMBER: &str = concat!(
     " FROM record WHERE rid IN (SELECT value FROM json_each(?2)) AND +tenant = ?1"
 );
 
+/// How long the bodies of such records are.
+pub(super) const SIZES_BY_NUMBER: &str = "SELECT rid, length(data) FROM record
+    WHERE rid IN (SELECT value FROM json_each(?2)) AND +tenant = ?1";
+
 /// A scope's (?3) live records after a number (?4).
 pub(super) const LIVE_RECORDS: &str = concat!(
     "SELECT ",
@@ -247,6 +251,7 @@ pub(super) mod tests {
         for (sql, index) in [
             (RECORD_BY_KEY, "INDEX record_key (tenant=? AND domain=? AND key=?)"),
             (RECORDS_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
+            (SIZES_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
             (LIVE_RECORDS, "INDEX record_live (tenant=? AND domain=? AND scope=? AND rowid>?)"),
             (DIGEST, "PRIMARY KEY (tenant=? AND domain=? AND scope=?)"),
             (DIGEST_OF_ALL, "PRIMARY KEY (tenant=? AND domain=?)"),
