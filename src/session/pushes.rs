@@ -80,6 +80,18 @@ impl PushLane {
         self.range.is_some() || !self.owed.is_empty() || self.awaiting.is_some()
     }
 
+    /// An idle session keeps no buffer.
+    fn give_back(&mut self) {
+        for places in [&mut self.owed, &mut self.ready] {
+            if places.is_empty() {
+                *places = VecDeque::new();
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+    }
+
     /// When the session has to look again.
     pub(super) fn wakes(&self) -> Option<Instant> {
         self.wakes
@@ -143,6 +155,14 @@ impl Session {
     }
 
     pub(super) fn on_push_read(&mut self, read: PushRead) {
+        self.take_read(read);
+        self.pushes.give_back();
+        if self.outbox.has_data() {
+            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+        }
+    }
+
+    fn take_read(&mut self, read: PushRead) {
         match read {
             PushRead::Owed(query, owed) => self.on_owed(&query, owed),
             PushRead::Pushes { cause, rows, conflicts, seqs } => {
@@ -163,9 +183,6 @@ impl Session {
                 }
             }
             PushRead::Failed => {}
-        }
-        if self.outbox.has_data() {
-            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
     }
 
