@@ -106,6 +106,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("feed.lane_bytes", feed.lane_bytes as u64, 4096..=256 * MIB),
         ("feed.position_ms", feed.position_ms, 1..=1000),
         ("feed.idle_position_secs", feed.idle_position_secs, 1..=60),
+        ("feed.changes_per_sec", feed.changes_per_sec as u64, 1..=1_000_000),
         ("push.per_minute", push.per_minute as u64, 1..=100_000),
         ("push.ttl_secs", push.ttl_secs, 1..=MAX_TTL_SECS),
         ("push.queue", push.queue as u64, 1..=100_000),

@@ -195,11 +195,21 @@ pub struct FeedSettings {
     /// How soon a `position` follows when the log moved and nothing was for the device, in seconds,
     /// at most 60 (C2). 60: an idle phone is not woken more often than it must be.
     pub idle_position_secs: u64,
+    /// The most live changes that a session is sent in a second; more are held back until the second is
+    /// over, and come as a replay then (C9). 5000: far more than anybody looks at, and in a replay each
+    /// record comes once a page.
+    pub changes_per_sec: usize,
 }
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { tail_bytes: 4 * 1024 * 1024, lane_bytes: 256 * 1024, position_ms: 500, idle_position_secs: 60 }
+        Self {
+            tail_bytes: 4 * 1024 * 1024,
+            lane_bytes: 256 * 1024,
+            position_ms: 500,
+            idle_position_secs: 60,
+            changes_per_sec: 5000,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::handshake::Greeting;
+use super::holding::Holding;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
@@ -92,6 +93,7 @@ impl Session {
             progress,
             address,
             pushes,
+            holding: Holding::default(),
             mode: Mode::CatchUp(CatchUp::default()),
             _membership: feed.join(Arc::new(subscriber)),
             feed,

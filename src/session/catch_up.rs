@@ -181,11 +181,15 @@ impl Session {
         self.progress.advance(end);
         let (cursor, seq) = (self.seal(), self.progress.place().seq);
         if at_head && self.mailbox.is_open() {
-            self.push(&ServerFrame::CaughtUp(CaughtUp { cursor, seq, id: None }));
+            for id in self.holding.caught_up() {
+                self.push(&ServerFrame::CaughtUp(CaughtUp { cursor: cursor.clone(), seq, id }));
+            }
+            self.pushes.waiting.caught_up();
             self.mode = Mode::Live;
         } else {
             self.push(&ServerFrame::Position(Position { cursor, seq }));
         }
+        self.tell_held_back();
         self.timers.positioned(Instant::now());
         self.want_owed_position(seq);
     }

@@ -16,6 +16,7 @@ use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::event::Event;
+use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
@@ -60,6 +61,7 @@ pub(super) struct Session {
     /// Which pushes the session is sent.
     pub(super) address: Address,
     pub(super) pushes: PushLane,
+    pub(super) holding: Holding,
     pub(super) mode: Mode,
     pub(super) feed: Arc<Feed>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -119,7 +121,7 @@ impl Session {
         }
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
-        let deadline = self.pushes.wakes().map_or(self.timers.next(), |wakes| wakes.min(self.timers.next()));
+        let deadline = self.looks_again().map_or(self.timers.next(), |again| again.min(self.timers.next()));
         // None comes first always: a peer that sends without end must not hold up its own answers.
         tokio::select! {
             biased;
@@ -133,6 +135,12 @@ impl Session {
             event = self.socket.event(wants_to_send) => self.on_event(event),
             () = sleep_until(deadline) => Ok(()),
         }
+    }
+
+    /// When something that waits may go; while the lane is not empty, nothing may.
+    fn looks_again(&self) -> Option<Instant> {
+        let wakes = [self.pushes.wakes(), self.holding.wakes()].into_iter().flatten().min();
+        wakes.filter(|_| !self.outbox.has_data())
     }
 
     fn on_woken(&mut self) -> Result<(), CloseReason> {

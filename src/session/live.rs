@@ -20,6 +20,7 @@ impl Session {
         self.read_pushes();
         if matches!(self.mode, Mode::Live) {
             self.drain();
+            self.resume_after_limit();
         }
         // A session that has just found rows forgotten reads at once: nothing else may ever wake it.
         if let Mode::CatchUp(catch_up) = &self.mode
@@ -32,9 +33,14 @@ impl Session {
     }
 
     fn drain(&mut self) {
-        for _ in 0..ROWS_AT_ONCE {
+        let mut now_us = None;
+        while self.outbox.data_frames() < ROWS_AT_ONCE {
             match self.next_post() {
-                Ok(Some((Post::Change(outgoing, delivery), _))) => {
+                Ok(Some((Post::Change(outgoing, delivery), before))) => {
+                    let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
+                    if self.holds_back(&outgoing.row, before, now_us) {
+                        continue;
+                    }
                     let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
                     self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
                 }
@@ -44,6 +50,7 @@ impl Session {
                 Err(Lost::Gap) => return self.catch_up(CatchUpCause::Gap),
             }
         }
+        self.tell_held_back();
         if self.outbox.has_data() || self.progress.is_held() {
             self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
@@ -79,9 +86,15 @@ impl Session {
         }
     }
 
-    /// Goes back to snapshots and the log, from the place that was reached.
+    /// Goes back to snapshots and the log, from the place that a cursor would name now: what was held back
+    /// comes too, whatever its priority (C9).
     pub(super) fn catch_up(&mut self, cause: CatchUpCause) {
         self.deps.metrics.catch_ups.of(cause).inc();
+        self.progress.go_back();
+        self.holding.end_delay();
+        if matches!(cause, CatchUpCause::Asked | CatchUpCause::Settings) {
+            self.pushes.waiting.send_all();
+        }
         self.mode = Mode::CatchUp(CatchUp::default());
     }
 }

@@ -20,17 +20,10 @@ use tokio::time::Instant;
 use super::alerts;
 use super::connected::Session;
 use super::push_reads::{ALERTS, Cause, PLACES, PushRead, done, read_places};
+use super::waiting::WaitingPushes;
 use crate::observe::PushFate;
 use crate::registry::OutgoingPush;
 use crate::store::{Conflict, ConflictPlace, ConflictQuery, DeliveryEvent, DeliveryNote, Owed, OwedQuery};
-
-/// A push that waits for the user's next minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Waiting {
-    seq: u64,
-    /// Triggers that wait become one.
-    is_trigger: bool,
-}
 
 /// The pushes of a session that were not sent yet.
 #[derive(Default)]
@@ -42,7 +35,7 @@ pub(super) struct PushLane {
     awaiting: Option<ConflictPlace>,
     /// Alerts that may go, once what they show was read.
     ready: VecDeque<u64>,
-    waiting: VecDeque<Waiting>,
+    pub(super) waiting: WaitingPushes,
     /// When the first that waits may go.
     wakes: Option<Instant>,
     told_overflow: bool,
@@ -65,8 +58,7 @@ impl PushLane {
 
     /// Owes what waits, and what lies between two places, which no replay will bring.
     pub(super) fn start_over(&mut self, after: u64, upto: u64) {
-        let waiting = self.waiting.drain(..).map(|waiting| waiting.seq);
-        let mut waits: Vec<_> = self.ready.drain(..).chain(waiting).collect();
+        let mut waits: Vec<_> = self.ready.drain(..).chain(self.waiting.take()).collect();
         waits.sort_unstable();
         self.owed.extend(waits);
         let after = self.range.map_or(after, |(earlier, _)| earlier);
@@ -77,7 +69,8 @@ impl PushLane {
 
     /// Whether something goes out before snapshots and replay.
     pub(super) fn goes_first(&self) -> bool {
-        self.range.is_some() || !self.owed.is_empty() || self.awaiting.is_some()
+        let releases = self.waiting.sends_all() && !self.waiting.is_empty();
+        self.range.is_some() || !self.owed.is_empty() || self.awaiting.is_some() || releases
     }
 
     /// An idle session keeps no buffer.
@@ -86,9 +79,6 @@ impl PushLane {
             if places.is_empty() {
                 *places = VecDeque::new();
             }
-        }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
         }
     }
 
@@ -143,15 +133,18 @@ impl Session {
             return self.pushes.ready.iter().copied().collect();
         }
         self.pushes.wakes = None;
-        let Some(first) = self.pushes.waiting.front().copied() else { return Vec::new() };
+        if self.pushes.waiting.sends_all() {
+            return self.pushes.waiting.next_of_all();
+        }
+        let due = self.pushes.waiting.next_due(self.own_state.saves_battery());
+        let Some(first) = due.first() else { return due };
         let (user, now_us) = ((self.tenant, self.address.user), self.deps.clock.now_us());
-        if !self.deps.throttle.admits(user, first.seq, now_us) {
+        if !self.deps.throttle.admits(user, *first, now_us) {
             let left = u64::try_from(self.deps.throttle.left_us(user, now_us)).unwrap_or(0).max(1000);
             self.pushes.wakes = Some(Instant::now() + Duration::from_micros(left));
             return Vec::new();
         }
-        let with = |waiting: &&Waiting| waiting.seq == first.seq || (first.is_trigger && waiting.is_trigger);
-        self.pushes.waiting.iter().filter(with).map(|waiting| waiting.seq).collect()
+        due
     }
 
     pub(super) fn on_push_read(&mut self, read: PushRead) {
@@ -209,8 +202,9 @@ impl Session {
             self.note(row.seq, DeliveryEvent::Expired);
             self.tell_expired();
         }
-        let was_waiting = |seq| self.pushes.waiting.iter().any(|waiting| waiting.seq == seq);
-        let event = |seq| if was_waiting(seq) { DeliveryEvent::Released } else { DeliveryEvent::Delivered };
+        let event = |seq| {
+            if self.pushes.waiting.contains(seq) { DeliveryEvent::Released } else { DeliveryEvent::Delivered }
+        };
         let events: Vec<_> = live.iter().map(|row| event(row.seq)).collect();
         if live.len() > 1 && live.iter().all(|row| matches!(row.body, PushBody::SyncTrigger { .. })) {
             live = self.merge(live);
@@ -219,7 +213,7 @@ impl Session {
             self.send_push(row, conflicts, event);
         }
         self.pushes.ready.retain(|seq| !seqs.contains(seq));
-        self.pushes.waiting.retain(|waiting| !seqs.contains(&waiting.seq));
+        self.pushes.waiting.remove(seqs);
         for seq in seqs {
             self.progress.release(*seq);
         }
@@ -277,8 +271,7 @@ impl Session {
         if !self.may_go(row, now_us) {
             self.progress.hold(row.seq, before);
             self.note(row.seq, DeliveryEvent::Held);
-            let is_trigger = matches!(row.body, PushBody::SyncTrigger { .. });
-            self.pushes.waiting.push_back(Waiting { seq: row.seq, is_trigger });
+            self.pushes.waiting.add(row);
             return self.bound_waiting();
         }
         if matches!(row.body, PushBody::ConflictAlert { .. }) {
@@ -292,42 +285,46 @@ impl Session {
         }
     }
 
-    /// Whether a push may go now. What waits already is not overtaken, but by what is critical.
+    /// Whether a push may go now. Battery saver holds back what is below high; what else waits already is not
+    /// overtaken, but by what is critical.
     fn may_go(&self, row: &PushRow, now_us: i64) -> bool {
+        let saves_battery = self.own_state.saves_battery();
+        if self.pushes.waiting.sends_all() || (saves_battery && row.priority < Priority::High) {
+            return self.pushes.waiting.sends_all();
+        }
         let user = (self.tenant, self.address.user);
         !row.body.is_limited()
             || row.priority == Priority::Critical
-            || (self.pushes.waiting.is_empty() && self.deps.throttle.admits(user, row.seq, now_us))
+            || (self.pushes.waiting.next_due(saves_battery).is_empty()
+                && self.deps.throttle.admits(user, row.seq, now_us))
     }
 
     /// Of what waits only the newest are kept.
     fn bound_waiting(&mut self) {
-        while self.pushes.waiting.len() > self.deps.settings.push.queue {
-            let Some(oldest) = self.pushes.waiting.pop_front() else { return };
-            self.progress.release(oldest.seq);
-            self.note(oldest.seq, DeliveryEvent::Overflowed);
+        while let Some(oldest) = self.pushes.waiting.overflow(self.deps.settings.push.queue) {
+            self.progress.release(oldest);
+            self.note(oldest, DeliveryEvent::Overflowed);
             self.tell_overflow();
         }
     }
 
     fn tell_overflow(&mut self) {
         if !std::mem::replace(&mut self.pushes.told_overflow, true) {
-            self.tell(TriggerReason::QueueOverflow);
+            self.tell(TriggerReason::QueueOverflow, Vec::new());
         }
     }
 
     fn tell_expired(&mut self) {
         if !std::mem::replace(&mut self.pushes.told_expired, true) {
-            self.tell(TriggerReason::QueueExpired);
+            self.tell(TriggerReason::QueueExpired, Vec::new());
         }
     }
 
     /// A trigger that the session raises for itself: it is no row of the log, and is told once.
-    fn tell(&mut self, reason: TriggerReason) {
+    pub(super) fn tell(&mut self, reason: TriggerReason, domains: Vec<String>) {
         let now_us = self.deps.clock.now_us();
         let push_id = self.deps.entropy.uuid_v7(now_us).to_string();
-        let trigger =
-            SyncTrigger { push_id, domains: Vec::new(), reason, server_timestamp: Timestamp(now_us) };
+        let trigger = SyncTrigger { push_id, domains, reason, server_timestamp: Timestamp(now_us) };
         self.push(&ServerFrame::SyncTrigger(trigger));
     }
 

@@ -1,7 +1,7 @@
 //! A session's place in the log and what it still owes the device: snapshots, a replay, then live.
 //!
 //! Pure: what is to be sent next follows from this alone, and every cursor is made here (C1–C4). The
-//! place moves only forward, except to the place where a running snapshot began.
+//! place moves only forward, except to where a running snapshot began or to what was held back.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,6 +46,8 @@ pub(crate) struct Progress {
     pushed: u64,
     /// Rows that wait, each with the place before it: no cursor goes past the first (C2).
     held: BTreeMap<u64, Head>,
+    /// The place before the oldest change that is held back (C9): no cursor goes past it either.
+    delayed: Option<Head>,
 }
 
 /// A page of a snapshot that is to be read next.
@@ -80,6 +82,7 @@ impl Progress {
             fresh: VecDeque::new(),
             pushed: head.seq,
             held: BTreeMap::new(),
+            delayed: None,
         };
         let fresh = progress.cover(&covered, running, reason, subscriptions);
         (progress, fresh)
@@ -203,9 +206,29 @@ impl Progress {
         self.held.remove(&seq);
     }
 
-    /// Whether a row waits.
+    /// Whether a row waits, or a change is held back.
     pub(crate) fn is_held(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || self.delayed.is_some()
+    }
+
+    /// A change is held back; `before` is the place before it, which was reached.
+    pub(crate) fn delay(&mut self, before: Head) {
+        self.delayed.get_or_insert(before);
+    }
+
+    /// Whether a change is held back.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delayed.is_some()
+    }
+
+    /// Goes back before the oldest change that is held back, so that the replay brings all of them (C9).
+    pub(crate) fn go_back(&mut self) {
+        let Some(before) = self.delayed.take() else { return };
+        for place in [&mut self.at, &mut self.base] {
+            if before.seq < place.seq {
+                *place = before;
+            }
+        }
     }
 
     /// Where the replay would begin now: what waits is another matter.
@@ -213,12 +236,12 @@ impl Progress {
         if self.fresh.is_empty() || self.at.seq < self.base.seq { self.at } else { self.base }
     }
 
-    /// The place that a cursor names: never past what waits, nor past what a running snapshot has to be
-    /// followed by (C2, C4).
+    /// The place that a cursor names: never past what waits or is held back, nor past what a running snapshot
+    /// has to be followed by (C2, C4).
     pub(crate) fn place(&self) -> Head {
-        let place = self.reached();
         let held = self.held.first_key_value().map(|(_, before)| *before);
-        held.filter(|held| held.seq < place.seq).unwrap_or(place)
+        let places = [Some(self.reached()), held, self.delayed];
+        places.into_iter().flatten().min_by_key(|place| place.seq).unwrap_or(self.at)
     }
 
     /// The cursor for everything that was sent.

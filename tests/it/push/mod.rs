@@ -2,9 +2,10 @@
 
 mod alerts;
 mod delivery_log;
+mod held;
 mod http;
 mod limits;
 mod live;
 mod owed;
 mod publish;
-mod service;
+pub(crate) mod service;
