@@ -232,6 +232,15 @@ impl Client {
         self.handle.shared.woken.notify_one();
     }
 
+    /// Asks for what was held back (C9), and waits until the copy has it: [`Event::HeldBack`] says when there is something to
+    /// ask for. Offline it waits for the next connection. A hub that knows no `catch_up` holds nothing back: [`Event::Refused`]
+    /// says so, and the wait is over.
+    pub async fn catch_up(&self) -> Result<(), Stopped> {
+        let number = self.handle.shared.lock().state.catch_up();
+        self.handle.shared.woken.notify_one();
+        self.handle.shared.until(|inner| inner.state.has_caught_up(number).then_some(())).await
+    }
+
     /// How many edits wait for their answer.
     pub fn outbox_len(&self) -> usize {
         self.handle.shared.lock().state.outbox().len()

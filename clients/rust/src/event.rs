@@ -69,6 +69,13 @@ pub enum Event {
     },
     /// A service says something.
     Message(Message),
+    /// Changes or pushes that are not urgent are held back, for the subscriptions' priority or because the device saves battery (C9);
+    /// told once until the copy has caught up. [`crate::Client::catch_up`] brings them when it suits; if nobody calls it, they
+    /// come with the next connection at the latest.
+    HeldBack {
+        /// The domains that it was about first; none: pushes alone.
+        domains: Vec<String>,
+    },
     /// The hub asks to sync: the app decides what that is worth. `queue_overflow` and `queue_expired` say that pushes were
     /// dropped unseen.
     SyncTrigger(SyncTrigger),

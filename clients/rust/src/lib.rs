@@ -35,6 +35,8 @@
 //! - It listens to [`Client::events`] to know what to draw again.
 //! - Pushes of services come as events too: [`Event::Message`], [`Event::SyncTrigger`],
 //!   [`Event::ConflictAlert`]. A service itself publishes with [`Client::publish`].
+//! - What is not urgent may wait: [`Client::set_device_state`] and a subscription's priority say so,
+//!   [`Event::HeldBack`] and [`Client::catch_up`] are about what was held back.
 //! - It may prove with [`Client::compare`] that its copy holds what the hub holds.
 //! - It gives a [`TokenSource`] that fetches a fresh token, and acts on [`Event::Stopped`].
 //!

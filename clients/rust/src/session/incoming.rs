@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use synchub_protocol::server::{ChangeOperation, ErrorFrame, Status, Subscribed, SyncResult, Welcome};
+use synchub_protocol::server::{
+    ChangeOperation, ErrorFrame, Status, Subscribed, SyncResult, TriggerReason, Welcome,
+};
 use synchub_protocol::{ErrorCode, ServerFrame};
 
 use crate::batches::{Batches, Moment, Refusal};
@@ -42,6 +44,9 @@ impl State {
                 self.reached(place.cursor, place.seq, &mut outcomes);
                 if let Some(session) = &mut self.session {
                     session.is_live = true;
+                }
+                if let Some(request) = place.id {
+                    self.catch_ups.answered(request);
                 }
                 outcomes.push(Outcome::CaughtUp);
                 outcomes.push(Outcome::Event(Event::CaughtUp { seq: place.seq }));
@@ -91,6 +96,9 @@ impl State {
         let mut is_new = |push_id: &str| self.seen.is_new(push_id);
         match frame {
             ServerFrame::Message(message) => is_new(&message.push_id).then_some(Event::Message(message)),
+            ServerFrame::SyncTrigger(trigger) if trigger.reason == TriggerReason::HeldBack => {
+                is_new(&trigger.push_id).then_some(Event::HeldBack { domains: trigger.domains })
+            }
             ServerFrame::SyncTrigger(trigger) => {
                 is_new(&trigger.push_id).then_some(Event::SyncTrigger(trigger))
             }
@@ -191,6 +199,10 @@ impl State {
         };
         if let Some(number) = self.comparisons.refused(request) {
             outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
+            return;
+        }
+        if self.catch_ups.answered(request) {
+            outcomes.push(Outcome::Event(Event::Refused { code, message: error.message }));
             return;
         }
         match self.publications.refused(&error, moment.instant) {

@@ -4,6 +4,7 @@
 //! around it only moves bytes, stores what the journal has noted before it sends anything, and hands
 //! outcomes on. Nothing here waits, reads a clock or touches a disk.
 
+mod catch_ups;
 mod comparisons;
 mod incoming;
 mod outgoing;
@@ -32,6 +33,7 @@ use crate::copy::{HubCopy, Touched};
 use crate::event::{Event, Stats};
 use crate::outbox::Outbox;
 use crate::retry::End;
+use crate::session::catch_ups::CatchUps;
 use crate::session::comparisons::Comparisons;
 pub use crate::session::own_state::DeviceState;
 use crate::session::publications::Publications;
@@ -121,6 +123,7 @@ pub struct State {
     batch_cap: usize,
     session: Option<Session>,
     comparisons: Comparisons,
+    catch_ups: CatchUps,
     publications: Publications,
     seen: Seen,
     stats: Stats,
@@ -163,6 +166,7 @@ impl State {
             batch_cap: usize::MAX,
             session: None,
             comparisons: Comparisons::default(),
+            catch_ups: CatchUps::default(),
             publications: Publications::default(),
             seen: Seen::default(),
             stats: Stats::default(),
@@ -234,6 +238,16 @@ impl State {
         self.comparisons.begin()
     }
 
+    /// Takes the wish to have what was held back; gives its number.
+    pub fn catch_up(&mut self) -> u64 {
+        self.catch_ups.begin()
+    }
+
+    /// Whether the copy has what had been held back when the wish of this number was taken.
+    pub fn has_caught_up(&self, number: u64) -> bool {
+        self.catch_ups.is_done(number)
+    }
+
     /// Takes what a service publishes; gives the number of its [`Outcome::Published`].
     pub fn publish(&mut self, request: Publish) -> u64 {
         self.publications.begin(request)
@@ -273,6 +287,7 @@ impl State {
     /// The connection is gone. What was in flight waits again.
     pub fn end_session(&mut self, end: &End) {
         self.comparisons.ask_again();
+        self.catch_ups.ask_again();
         self.publications.ask_again();
         let Some(session) = self.session.take() else { return };
         if let Some(batches) = session.batches {

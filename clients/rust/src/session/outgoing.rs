@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, batches, acknowledgements.
 
 use bytes::Bytes;
-use synchub_protocol::client::{Ack, Device, Digest, Hello};
+use synchub_protocol::client::{Ack, CatchUp, Device, Digest, Hello};
 use synchub_protocol::{ClientFrame, ErrorCode, gzip};
 use tokio::time::Instant;
 
@@ -68,6 +68,10 @@ impl State {
         }
         if let Some(frame) = self.own_frame() {
             return Some(frame);
+        }
+        let requests = &mut self.session.as_mut()?.requests;
+        if let Some(id) = self.catch_ups.next(|| requests.next_id()) {
+            return Some(self.settings.encoding.encode(&ClientFrame::CatchUp(CatchUp { id })));
         }
         let session = self.session.as_mut()?;
         let most = session.welcome.as_ref().map_or(0, |welcome| welcome.limits.max_in_flight);
