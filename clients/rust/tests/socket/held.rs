@@ -48,7 +48,8 @@ async fn c9_the_app_is_told_of_what_is_held_back_and_asks_for_it_when_it_suits()
     let (mut peer, _) = hub.welcome(0).await;
     peer.send(caught_up("c1", 10)).await;
     peer.send(held_back("a")).await;
-    let told = find(&mut events, |event| matches!(event, Event::HeldBack { .. } | Event::SyncTrigger(_))).await;
+    let told =
+        find(&mut events, |event| matches!(event, Event::HeldBack { .. } | Event::SyncTrigger(_))).await;
     assert!(matches!(told, Event::HeldBack { domains } if domains == ["task"]));
     match peer.next().await {
         ClientFrame::Settings(settings) => assert_eq!(settings.battery_saver, Some(true)),
