@@ -175,3 +175,27 @@ fn p2_pushes_up_to_the_head_at_hello_are_owed_apart_and_each_is_taken_once() {
     assert_eq!(taken, [false, false, true, false, true, false]);
     assert_eq!(progress.pushed(), 33);
 }
+
+#[test]
+fn c2_c9_no_cursor_is_past_what_is_held_back_and_a_catch_up_goes_back_to_it() {
+    let two = subscriptions(&[("a", 0), ("b", 0)]);
+    let (mut progress, _) = Progress::begin((TENANT, EPOCH, head(9)), Known::Cursor(caught_up(5)), &two);
+    progress.advance(head(6));
+    progress.delay(head(6));
+    progress.advance(head(8));
+    progress.delay(head(7));
+    assert_eq!((progress.at(), progress.place(), progress.is_held()), (head(8), head(6), true));
+    progress.hold(6, head(5));
+    assert_eq!(progress.cursor().place(), head(5), "a push that waits stands before it");
+    progress.release(6);
+    let three = subscriptions(&[("a", 0), ("b", 0), ("c", 0)]);
+    assert_eq!(names(&progress.subscribe(&three)), [("c", FreshReason::New)]);
+    assert_eq!(progress.cursor().place(), head(6), "while it is held back");
+    progress.go_back();
+    assert_eq!((progress.cursor().place(), progress.is_delayed()), (head(6), false));
+    progress.snapshot_done();
+    assert_eq!((progress.at(), progress.place()), (head(6), head(6)), "the replay brings it");
+    progress.advance(head(9));
+    progress.go_back();
+    assert_eq!(progress.at(), head(9), "nothing is held back any more");
+}
