@@ -13,6 +13,7 @@ mod c5_replays;
 mod c8_large;
 mod c8_slow;
 mod c9_held;
+mod c9_limit;
 mod carrier;
 mod compression;
 mod d3_retention;
