@@ -580,6 +580,10 @@ class Client:
     async def settings(self, **settings):
         return await self.request({"type": "settings", **settings})
 
+    async def catch_up(self):
+        """Waits until what was held back has come; a push with the reason `held_back` says when there is something."""
+        return await self.request({"type": "catch_up"})
+
     async def compare(self, tries=10):
         """Holds the copy against the hub's digests: {domain: (own, the hub's)} of those that differ."""
         differing = {}

@@ -13,6 +13,7 @@ use synchub_protocol::{Data, Entry, EntryFault, ErrorCode};
 use uuid::Uuid;
 
 use crate::domain::Definition;
+use crate::push::{PushRow, SubmittedPush};
 use crate::record::{
     DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, Record, RecordNo, Scope, Sight,
 };
@@ -100,11 +101,24 @@ pub struct Submission {
     pub atomic: bool,
     /// Its entries.
     pub entries: Vec<SubmittedEntry>,
+    /// Pushes, which are logged behind the entries' changes; only services send them.
+    pub pushes: Vec<SubmittedPush>,
     /// How many bytes of memory its entries take, about; 0 where that need not be bounded.
     pub heap: usize,
     /// When it came, in microseconds.
     pub received_us: i64,
 }
+
+impl Submission {
+    /// How much work it is: the number of entries and pushes.
+    pub fn size(&self) -> usize {
+        self.entries.len() + self.pushes.len()
+    }
+}
+
+/// The version of an entry that goes on the record as it stands, whichever that is: a service need not
+/// know it. No client can name it.
+pub const AS_IT_STANDS: u64 = u64::MAX;
 
 /// What a group needs to know. The store loads each kind in sorted order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,6 +133,8 @@ pub struct Reads {
     pub numbers: Vec<(InstallNo, u64)>,
     /// Refused entries that are corrected: their review rows.
     pub corrections: Vec<(InstallNo, u64)>,
+    /// Conflicts that pushes tell of.
+    pub conflicts: Vec<Uuid>,
     /// Records, each with the lowest version that an entry starts from: where the record is newer, its
     /// changes are loaded down to and including the first that made this version or a lower one,
     /// [`crate::record::HISTORY_LIMIT`] at most.
@@ -144,6 +160,8 @@ pub struct Loaded {
     pub refused: HashMap<(InstallNo, u64), EntryError>,
     /// What became of refused entries.
     pub corrections: HashMap<(InstallNo, u64), StoredReview>,
+    /// The tenant's conflicts that exist, and whether each awaits a person.
+    pub conflicts: HashMap<Uuid, bool>,
     /// Records that exist.
     pub records: HashMap<(DomainNo, Uuid), History>,
     /// Numbers for records that do not exist yet, as many as were asked for and not found, rising.
@@ -203,6 +221,8 @@ pub enum Decision {
     KeyReused,
     /// A newer session of the device took over; nothing was decided.
     Replaced,
+    /// A push tells of a conflict that the tenant does not have; nothing was decided.
+    UnknownConflict(Uuid),
 }
 
 /// The answer to a batch.
@@ -232,8 +252,10 @@ pub struct Outcome {
 pub struct Writes {
     /// Records as they stand after the group, each once.
     pub records: Vec<RecordWrite>,
-    /// Log rows, numbered from [`Loaded::head`] on.
+    /// Changes in the log; numbered from [`Loaded::head`] on, together with the pushes.
     pub rows: Vec<LogRow>,
+    /// Pushes in the log.
+    pub pushes: Vec<PushRow>,
     /// Whether the rows' views have lost their data, since together they took more than
     /// [`crate::record::MAX_VIEWS_WEIGHT`]. Such rows are good for the log, not for routing.
     pub rows_are_bare: bool,

@@ -9,5 +9,6 @@ pub mod domain;
 pub mod filter;
 pub mod group;
 pub mod plan;
+pub mod push;
 pub mod record;
 pub mod route;

@@ -21,12 +21,12 @@ use crate::bus::local::LocalBus;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::devices::{Acks, Registrar};
+use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::http;
 use crate::lifecycle;
 use crate::observe::Metrics;
-use crate::push::Feeds;
+use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps, ReadPool};
@@ -95,11 +95,26 @@ impl Node {
             &tasks,
         );
         let tail_bytes = settings.feed.tail_bytes;
+        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, metrics.clone(), tasks.clone());
+        let throttle = Throttle::new(settings.push.per_minute);
+        let publisher = Publisher {
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            feeds: feeds.clone(),
+            throttle: throttle.clone(),
+            clock: Arc::clone(&clock),
+            limits: settings.limits.clone(),
+            settings: settings.push.clone(),
+        };
         let deps = Arc::new(Deps {
-            feeds: Feeds::new(Arc::clone(&store), bus, tail_bytes, metrics.clone(), tasks.clone()),
+            feeds,
             devices: Devices::default(),
             registrar: Registrar::start(Arc::clone(&store), &tasks),
             acks: Acks::default(),
+            deliveries: Deliveries::default(),
+            throttle,
+            publisher,
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
             reading: ReadPool::default(),
@@ -116,6 +131,12 @@ impl Node {
             metrics,
         });
         let flush = deps.acks.clone().run(
+            Arc::clone(&deps.store),
+            deps.settings.ack_flush(),
+            tasks.finishing().clone(),
+        );
+        tasks.spawn_vital(flush);
+        let flush = deps.deliveries.clone().run(
             Arc::clone(&deps.store),
             deps.settings.ack_flush(),
             tasks.finishing().clone(),

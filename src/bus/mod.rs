@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use synchub_rules::record::{Head, LogRow, TenantNo};
+use synchub_rules::push::Logged;
+use synchub_rules::record::{Head, TenantNo};
 
 /// The rows of one commit.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub struct Update {
     /// The history that the rows belong to.
     pub epoch: u64,
     /// The rows, without gaps, in order; none where they were too large to be carried: ask the store.
-    pub rows: Arc<[Arc<LogRow>]>,
+    pub rows: Arc<[Logged]>,
     /// The log's head after them.
     pub head: Head,
 }

@@ -34,6 +34,8 @@ pub(super) enum Command {
     Restore(CopyArgs),
     /// Look into the store; prints one JSON object a line
     Show(ShowArgs),
+    /// Ask a running hub to push a message, a trigger or an alert; prints what becomes of it
+    Push(PushArgs),
     /// Check domain definitions, or list those that hold
     Domains(DomainsArgs),
 }
@@ -149,6 +151,29 @@ pub(super) enum Show {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
+    /// What became of pushes: a line for each push and device
+    Deliveries {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Tenant whose pushes are meant
+        #[arg(long)]
+        tenant: String,
+        /// Only devices of this user
+        #[arg(long)]
+        user: Option<String>,
+        /// Only devices with this id
+        #[arg(long)]
+        device: Option<String>,
+        /// Only this push
+        #[arg(long, value_name = "PUSH_ID")]
+        push: Option<Uuid>,
+        /// Only pushes after this number of the log
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// How many lines at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+    },
     /// How many live records each domain has, and their digest: what two sides compare
     Digest {
         #[command(flatten)]
@@ -160,6 +185,73 @@ pub(super) enum Show {
         #[arg(long)]
         domain: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    #[command(subcommand)]
+    pub(super) what: PushWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PushWhat {
+    /// A message of your own
+    Message {
+        #[command(flatten)]
+        to: Addressee,
+        /// What it is about
+        #[arg(long)]
+        topic: Option<String>,
+        /// What it says, a JSON object
+        #[arg(long, default_value = "{}")]
+        data: String,
+    },
+    /// Ask the apps to sync
+    Trigger {
+        #[command(flatten)]
+        to: Addressee,
+        /// Domains that it is about, with commas between; all if absent
+        #[arg(long, value_delimiter = ',')]
+        domains: Option<Vec<String>>,
+    },
+    /// Tell of a conflict
+    Alert {
+        #[command(flatten)]
+        to: Addressee,
+        /// The conflict_id, a UUID
+        #[arg(long)]
+        conflict: Uuid,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Addressee {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Tenant whose devices are meant
+    #[arg(long)]
+    pub(super) tenant: String,
+    /// User whose devices are meant
+    #[arg(long, required_unless_present = "everybody")]
+    pub(super) user: Option<String>,
+    /// Only this device of the user
+    #[arg(long, requires = "user")]
+    pub(super) device: Option<String>,
+    /// All devices of the tenant
+    #[arg(long, conflicts_with_all = ["user", "device"])]
+    pub(super) everybody: bool,
+    /// How urgent it is: low, normal, high or critical
+    #[arg(long, value_parser = ["low", "normal", "high", "critical"])]
+    pub(super) priority: Option<String>,
+    /// How long it is kept for who is away, such as 90s, 1h or 30d
+    #[arg(long, value_parser = time_to_live)]
+    pub(super) ttl: Option<Duration>,
+    /// Address of the hub [default: http:// and the hub's own `listen`]
+    #[arg(long)]
+    pub(super) url: Option<String>,
+    /// File with a token of a publisher or an operator [default: one signed with the hub's key]
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -195,7 +287,7 @@ fn time_to_live(text: &str) -> Result<Duration, String> {
     let ttl = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, such as 90s, 1h or 30d"))?;
     if ttl < Duration::from_secs(1) {
-        return Err("a token must be good for a second at least".to_owned());
+        return Err("it must be a second at least".to_owned());
     }
     Ok(ttl)
 }

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::Value;
 use tokio::runtime::Builder;
 use uuid::Uuid;
@@ -12,6 +14,10 @@ use crate::auth::{FetchError, Verifier};
 use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::entropy::SharedEntropy;
+use crate::store::DeliveryQuery;
+
+/// How long a hub may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the hub until a signal stops it.
 pub(super) fn serve(settings: Settings, clock: SharedClock, entropy: SharedEntropy) -> anyhow::Result<()> {
@@ -61,6 +67,29 @@ pub(super) fn show_log(
     limit: u32,
 ) -> anyhow::Result<Vec<Value>> {
     run(async { Ok(app::inspector(settings)?.log(tenant, after, limit).await?) })
+}
+
+/// What became of pushes.
+pub(super) fn show_deliveries(settings: &Settings, query: DeliveryQuery) -> anyhow::Result<Vec<Value>> {
+    run(async { Ok(app::inspector(settings)?.deliveries(query).await?) })
+}
+
+/// Asks a running hub for something; an answer other than a success is an error with what the hub says.
+pub(super) fn post(url: &str, token: &str, body: &Value) -> anyhow::Result<Value> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
+    let request = client.post(url).bearer_auth(token).header("content-type", "application/json");
+    let request = request.body(body.to_string());
+    run(async {
+        let response = request.send().await.with_context(|| format!("no hub answers at {url}"))?;
+        let status = response.status();
+        let text = response.text().await?;
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        if !status.is_success() {
+            let said = answer["error"]["message"].as_str().unwrap_or(text.trim());
+            anyhow::bail!("the hub refused it ({}): {said}", status.as_u16());
+        }
+        Ok(answer)
+    })
 }
 
 /// Asks for the set of keys for tokens, if one is configured.

@@ -8,6 +8,7 @@ mod backup;
 mod calls;
 mod domains;
 mod outcome;
+mod push;
 mod serve;
 mod show;
 #[cfg(test)]
@@ -66,6 +67,7 @@ fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
         Command::Backup(args) => backup::back_up(&args, surroundings),
         Command::Restore(args) => backup::restore(&args, surroundings),
         Command::Show(args) => show::run(args, surroundings),
+        Command::Push(args) => push::run(args, surroundings),
         Command::Domains(args) => domains::run(args, surroundings),
     }
 }

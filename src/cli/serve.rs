@@ -109,7 +109,7 @@ fn line_to_try(address: SocketAddr, token: &str) -> String {
 }
 
 /// An address that a client on this machine can use.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
     SocketAddr::new(ip, listen.port())
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::args::{Show, ShowArgs};
 use super::outcome::Failure;
 use super::{Surroundings, calls, settings_with_warnings};
+use crate::store::DeliveryQuery;
 
 pub(super) fn run(args: ShowArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
     let found = match args.what {
@@ -21,6 +22,12 @@ pub(super) fn run(args: ShowArgs, surroundings: &mut Surroundings<'_>) -> Result
         Show::Log { config, tenant, after, limit } => {
             let settings = settings_with_warnings(&config, surroundings)?;
             calls::show_log(&settings, &tenant, after, limit)?
+        }
+        Show::Deliveries { config, tenant, user, device, push, after, limit } => {
+            let settings = settings_with_warnings(&config, surroundings)?;
+            let now_us = surroundings.clock.now_us();
+            let query = DeliveryQuery { tenant, user, device, push_id: push, after, limit, now_us };
+            calls::show_deliveries(&settings, query)?
         }
         Show::Digest { config, tenant, domain } => {
             let settings = settings_with_warnings(&config, surroundings)?;

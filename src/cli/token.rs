@@ -7,12 +7,7 @@ use crate::auth::{DEV_KEY_FILE, Grant, NoKey, Signer, load_dev_key};
 use crate::config::Settings;
 
 pub(super) fn run(args: TokenArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
-    let mut settings = settings_with_warnings(&args.config, surroundings)?;
-    // A hub with public keys makes none of its own, and takes no token that is signed with one.
-    if !settings.auth.has_keys() {
-        settings.auth.hs256_secret = load_dev_key(&settings.data_dir).map_err(anyhow::Error::msg)?;
-    }
-    let signer = Signer::new(&settings.auth).map_err(|NoKey| no_key(&settings))?;
+    let signer = signer(settings_with_warnings(&args.config, surroundings)?)?;
     let grant = Grant {
         tenant: args.tenant,
         user: args.user,
@@ -25,6 +20,15 @@ pub(super) fn run(args: TokenArgs, surroundings: &mut Surroundings<'_>) -> Resul
     };
     let token = signer.sign(&grant, surroundings.clock.now_us()).map_err(|error| Failure::usage(&error))?;
     Ok(writeln!(surroundings.out, "{token}")?)
+}
+
+/// Signs with the configured key, or with that of the data folder.
+pub(super) fn signer(mut settings: Settings) -> Result<Signer, Failure> {
+    // A hub with public keys makes none of its own, and takes no token that is signed with one.
+    if !settings.auth.has_keys() {
+        settings.auth.hs256_secret = load_dev_key(&settings.data_dir).map_err(anyhow::Error::msg)?;
+    }
+    Signer::new(&settings.auth).map_err(|NoKey| no_key(&settings))
 }
 
 fn no_key(settings: &Settings) -> Failure {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use synchub_protocol::entry::MAX_ENTRIES;
 
 use super::auth::{AuthSettings, KeySettings};
+use super::push::MAX_TTL_SECS;
 use super::settings::Settings;
 
 /// A value that no hub can run with.
@@ -86,6 +87,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
     let (limits, feed, pages) = (&settings.limits, &settings.feed, &settings.catch_up);
+    let push = &settings.push;
     let (commit, drain, retention) = (&settings.commit, &settings.drain, &settings.retention);
     vec![
         ("ack_flush_secs", settings.ack_flush_secs, 1..=3600),
@@ -104,6 +106,10 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("feed.lane_bytes", feed.lane_bytes as u64, 4096..=256 * MIB),
         ("feed.position_ms", feed.position_ms, 1..=1000),
         ("feed.idle_position_secs", feed.idle_position_secs, 1..=60),
+        ("feed.changes_per_sec", feed.changes_per_sec as u64, 1..=1_000_000),
+        ("push.per_minute", push.per_minute as u64, 1..=100_000),
+        ("push.ttl_secs", push.ttl_secs, 1..=MAX_TTL_SECS),
+        ("push.queue", push.queue as u64, 1..=100_000),
         ("catch_up.page_rows", pages.page_rows as u64, 1..=100_000),
         ("catch_up.page_bytes", pages.page_bytes as u64, 1024..=64 * MIB),
         ("catch_up.permits", pages.permits as u64, 1..=10_000),

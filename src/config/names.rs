@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 48] = [
+pub const NAMES: [SettingName; 52] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -52,6 +52,10 @@ pub const NAMES: [SettingName; 48] = [
     name("feed.lane_bytes", "SYNCHUB_FEED_LANE_BYTES"),
     name("feed.position_ms", "SYNCHUB_FEED_POSITION_MS"),
     name("feed.idle_position_secs", "SYNCHUB_FEED_IDLE_POSITION_SECS"),
+    name("feed.changes_per_sec", "SYNCHUB_FEED_CHANGES_PER_SEC"),
+    name("push.per_minute", "SYNCHUB_PUSH_PER_MINUTE"),
+    name("push.ttl_secs", "SYNCHUB_PUSH_TTL_SECS"),
+    name("push.queue", "SYNCHUB_PUSH_QUEUE"),
     name("catch_up.page_rows", "SYNCHUB_CATCH_UP_PAGE_ROWS"),
     name("catch_up.page_bytes", "SYNCHUB_CATCH_UP_PAGE_BYTES"),
     name("catch_up.permits", "SYNCHUB_CATCH_UP_PERMITS"),

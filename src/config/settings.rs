@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
 use super::auth::AuthSettings;
+use super::push::PushSettings;
 use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How changes reach the sessions that are live.
     pub feed: FeedSettings,
+    /// How pushes that are not changes go out.
+    pub push: PushSettings,
     /// How sessions that missed something are served.
     pub catch_up: CatchUpSettings,
     /// How batches are committed together.
@@ -71,6 +74,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
             feed: FeedSettings::default(),
+            push: PushSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
             retention: RetentionSettings::default(),
@@ -191,11 +195,21 @@ pub struct FeedSettings {
     /// How soon a `position` follows when the log moved and nothing was for the device, in seconds,
     /// at most 60 (C2). 60: an idle phone is not woken more often than it must be.
     pub idle_position_secs: u64,
+    /// The most live changes that a session is sent in a second; more are held back until the second is
+    /// over, and come as a replay then (C9). 5000: far more than anybody looks at, and in a replay each
+    /// record comes once a page.
+    pub changes_per_sec: usize,
 }
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { tail_bytes: 4 * 1024 * 1024, lane_bytes: 256 * 1024, position_ms: 500, idle_position_secs: 60 }
+        Self {
+            tail_bytes: 4 * 1024 * 1024,
+            lane_bytes: 256 * 1024,
+            position_ms: 500,
+            idle_position_secs: 60,
+            changes_per_sec: 5000,
+        }
     }
 }
 

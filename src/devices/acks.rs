@@ -26,6 +26,11 @@ impl Acks {
         *place = seq.max(*place);
     }
 
+    /// The place that was noted and is not written yet; 0 if there is none.
+    pub fn noted(&self, device: DeviceNo) -> u64 {
+        self.places.lock().get(&device).copied().unwrap_or(0)
+    }
+
     /// Writes every `interval`, and once more at the end.
     pub async fn run(self, store: Arc<dyn Store>, interval: Duration, stop: CancellationToken) {
         loop {

@@ -2,12 +2,14 @@
 
 mod accept;
 mod health;
+mod push;
 mod upgrade;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{any, get};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
 
 use crate::session::Deps;
 use crate::tasks::Tasks;
@@ -28,10 +30,13 @@ pub struct State {
 
 /// All routes.
 pub fn router(state: State) -> Router {
+    let most = state.deps.settings.limits.max_frame_bytes;
     Router::new()
         .route("/ws", any(upgrade::handler))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/api/v2/push", post(push::publish).layer(DefaultBodyLimit::max(most)))
+        .route("/api/v2/push/deliveries", get(push::deliveries))
         .with_state(state)
 }

@@ -16,6 +16,8 @@ use synchub_protocol::server::Status;
 use synchub_protocol::{CloseReason, Encoding};
 
 use super::by_label::ByLabel;
+use super::held_labels::{HELD_BY, HeldBy};
+use super::push_labels::{PUSH_FATES, PUSH_KINDS, PushFate, PushKind};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +35,12 @@ pub enum CatchUpCause {
     Gap,
     /// Its place fell below the horizon (D3).
     Expired,
+    /// It asked for what was held back (C9).
+    Asked,
+    /// Its device does not save battery any more.
+    Settings,
+    /// It had been sent too many changes in a second.
+    Limit,
 }
 
 /// What was removed because it was past its time.
@@ -48,6 +56,8 @@ pub enum PurgedKind {
     Refused,
     /// A closed review.
     Review,
+    /// A note of what happened to a push.
+    Delivery,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -92,6 +102,8 @@ pub struct Handles {
     pub closes: ByLabel<CloseReason, Counter>,
     /// Catch-ups that began, by cause.
     pub catch_ups: ByLabel<CatchUpCause, Counter>,
+    /// Changes that were held back from sessions, by cause.
+    pub changes_held: ByLabel<HeldBy, Counter>,
     /// Rows of the log that were read from the store.
     pub log_rows_read: Counter,
     /// Pages of the log that the tail in memory had.
@@ -100,6 +112,10 @@ pub struct Handles {
     pub tail_misses: Counter,
     /// Rows that were removed because they were past their time, by kind.
     pub purged: ByLabel<PurgedKind, Counter>,
+    /// Pushes that were logged, by kind.
+    pub pushes: ByLabel<PushKind, Counter>,
+    /// What happened to pushes on their way to sessions; a range of dropped ones counts once.
+    pub push_fates: ByLabel<PushFate, Counter>,
 }
 
 impl Metrics {
@@ -203,20 +219,24 @@ const CLOSE_REASONS: [CloseReason; 14] = [
     CloseReason::RateLimitIgnored,
 ];
 
-const CATCH_UP_CAUSES: [(CatchUpCause, &str); 5] = [
+const CATCH_UP_CAUSES: [(CatchUpCause, &str); 8] = [
     (CatchUpCause::Hello, "hello"),
     (CatchUpCause::Subscribe, "subscribe"),
     (CatchUpCause::SlowReader, "slow_reader"),
     (CatchUpCause::Gap, "gap"),
     (CatchUpCause::Expired, "expired"),
+    (CatchUpCause::Asked, "asked"),
+    (CatchUpCause::Settings, "settings"),
+    (CatchUpCause::Limit, "limit"),
 ];
 
-const PURGED_KINDS: [(PurgedKind, &str); 5] = [
+const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Log, "log"),
     (PurgedKind::Tombstone, "tombstone"),
     (PurgedKind::Batch, "batch"),
     (PurgedKind::Refused, "refused"),
     (PurgedKind::Review, "review"),
+    (PurgedKind::Delivery, "delivery"),
 ];
 
 fn register(r: &mut Registry) -> Handles {
@@ -238,10 +258,13 @@ fn register(r: &mut Registry) -> Handles {
         commit_seconds: commit_seconds(r),
         closes: ByLabel::register(r, ("closes", "Sockets that ended"), "reason", &reasons),
         catch_ups: ByLabel::register(r, ("catch_ups", "Catch-ups that began"), "cause", &CATCH_UP_CAUSES),
+        changes_held: ByLabel::register(r, ("changes_held", "Changes held back"), "cause", &HELD_BY),
         log_rows_read: counter(r, "log_rows_read", "Rows of the log read from the store"),
         tail_hits: counter(r, "tail_hits", "Pages of the log found in memory"),
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
         purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
+        pushes: ByLabel::register(r, ("pushes", "Pushes logged"), "kind", &PUSH_KINDS),
+        push_fates: ByLabel::register(r, ("push_fates", "Pushes to sessions"), "fate", &PUSH_FATES),
     }
 }
 

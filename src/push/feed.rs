@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use synchub_rules::record::{Head, Sight, TenantNo};
+use synchub_rules::push::Address;
+use synchub_rules::record::{DeviceNo, Head, PartyNo, Scope, Sight, TenantNo};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::tail::{Tail, TailPage};
 use crate::bus::{Bus, BusEvent, BusReader, Update};
 use crate::observe::Metrics;
-use crate::registry::{Index, Outgoing, Subscriber};
+use crate::registry::{Index, OutgoingRow, Subscriber};
 use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
 
@@ -72,6 +73,12 @@ impl Feeds {
         if let Some(feed) = slot.as_ref().and_then(|slot| slot.get()) {
             feed.state.lock().tail.purge(horizon);
         }
+    }
+
+    /// The devices here that are sent pushes of a scope, each once.
+    pub fn present(&self, tenant: TenantNo, scope: Scope) -> Vec<(PartyNo, DeviceNo)> {
+        let slot = self.shared.open.lock().get(&tenant).map(Arc::clone);
+        slot.as_ref().and_then(|slot| slot.get()).map_or_else(Vec::new, |feed| feed.present(scope))
     }
 
     async fn start(&self, tenant: TenantNo) -> Result<Arc<Feed>, StoreError> {
@@ -134,15 +141,15 @@ impl Feed {
         if update.epoch != self.epoch || update.head.seq <= state.head.seq {
             return;
         }
-        let fresh = update.rows.iter().filter(|row| row.seq > state.head.seq);
-        let rows: Vec<_> = fresh.map(|row| Arc::new(Outgoing::new(Arc::clone(row)))).collect();
-        if rows.first().is_none_or(|first| first.row.seq != state.head.seq + 1) {
+        let fresh = update.rows.iter().filter(|row| row.seq() > state.head.seq);
+        let rows: Vec<_> = fresh.map(OutgoingRow::new).collect();
+        if rows.first().is_none_or(|first| first.place().seq != state.head.seq + 1) {
             return state.lose(update.head);
         }
-        for outgoing in &rows {
-            state.tail.push(outgoing);
+        for row in &rows {
+            state.tail.push(row);
             if !drops_on_purpose() {
-                state.index.offer(outgoing);
+                state.index.offer(row);
             }
         }
         state.head = update.head;
@@ -177,11 +184,28 @@ impl Feed {
         self.state.lock().index.join(subscriber);
     }
 
+    fn present(&self, scope: Scope) -> Vec<(PartyNo, DeviceNo)> {
+        let state = self.state.lock();
+        let there = state.index.addressed(scope);
+        let devices = there.filter_map(|one| Some((one.address.user, one.address.device?)));
+        let mut devices: Vec<_> = devices.collect();
+        drop(state);
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
     /// A page of rows after a place from memory, of at most so many rows and bytes; none if the tail
     /// begins later.
-    pub fn page(&self, sight: &Sight, after: u64, most: (usize, usize)) -> Option<TailPage> {
+    pub fn page(
+        &self,
+        sight: &Sight,
+        address: Address,
+        after: u64,
+        most: (usize, usize),
+    ) -> Option<TailPage> {
         let state = self.state.lock();
-        let page = state.tail.page(sight, after, most, state.head);
+        let page = state.tail.page((sight, address), after, most, state.head);
         drop(state);
         match &page {
             Some(_) => self.metrics.tail_hits.inc(),

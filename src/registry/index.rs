@@ -1,13 +1,17 @@
 //! Finds the subscribers of a scope and domain.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use synchub_rules::push::Address;
 use synchub_rules::record::{DomainNo, LogRow, Scope, Sight};
 use synchub_rules::route::{self, Audience};
 
 use super::mailbox::Mailbox;
 use super::outgoing::Outgoing;
+use super::outgoing_push::OutgoingRow;
 
 /// A session as the feed knows it. Replaced as a whole when its subscriptions change.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub struct Subscriber {
     pub session: u64,
     /// What it may see and wants.
     pub audience: Arc<Audience>,
+    /// Which pushes it is sent.
+    pub address: Address,
     /// Where rows go.
     pub mailbox: Arc<Mailbox>,
 }
@@ -23,9 +29,11 @@ pub struct Subscriber {
 /// Subscribers by scope and domain.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// Without a scope: who sees the whole tenant.
-    by_place: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
-    by_session: HashMap<u64, Arc<Subscriber>>,
+    /// Who is told of changes; without a scope: who sees the whole tenant.
+    changes: HashMap<(Option<Scope>, DomainNo), Vec<Arc<Subscriber>>>,
+    /// Who is told of pushes, by their scopes.
+    pushes: HashMap<Scope, Vec<Arc<Subscriber>>>,
+    sessions: HashMap<u64, Arc<Subscriber>>,
 }
 
 impl Index {
@@ -33,25 +41,41 @@ impl Index {
     pub fn join(&mut self, subscriber: Arc<Subscriber>) {
         self.leave(subscriber.session);
         for place in places(&subscriber) {
-            self.by_place.entry(place).or_default().push(Arc::clone(&subscriber));
+            self.changes.entry(place).or_default().push(Arc::clone(&subscriber));
         }
-        self.by_session.insert(subscriber.session, subscriber);
+        for scope in subscriber.address.scopes() {
+            self.pushes.entry(scope).or_default().push(Arc::clone(&subscriber));
+        }
+        self.sessions.insert(subscriber.session, subscriber);
     }
 
     /// Removes a session's subscriber.
     pub fn leave(&mut self, session: u64) {
-        let Some(subscriber) = self.by_session.remove(&session) else { return };
+        let Some(subscriber) = self.sessions.remove(&session) else { return };
         for place in places(&subscriber) {
-            let Some(there) = self.by_place.get_mut(&place) else { continue };
-            there.retain(|other| other.session != session);
-            if there.is_empty() {
-                self.by_place.remove(&place);
+            remove(&mut self.changes, place, session);
+        }
+        for scope in subscriber.address.scopes() {
+            remove(&mut self.pushes, scope, session);
+        }
+    }
+
+    /// Offers a row to everyone whom it concerns.
+    pub fn offer(&self, row: &OutgoingRow) {
+        match row {
+            OutgoingRow::Change(outgoing) => self.offer_change(outgoing),
+            OutgoingRow::Push(outgoing) => {
+                self.addressed(outgoing.row.scope).for_each(|one| one.mailbox.offer_push(outgoing));
             }
         }
     }
 
-    /// Offers a row to everyone whose view it concerns.
-    pub fn offer(&self, outgoing: &Arc<Outgoing>) {
+    /// Who is sent pushes of a scope.
+    pub fn addressed(&self, scope: Scope) -> impl Iterator<Item = &Arc<Subscriber>> {
+        self.pushes.get(&scope).into_iter().flatten()
+    }
+
+    fn offer_change(&self, outgoing: &Arc<Outgoing>) {
         let row = outgoing.row.as_ref();
         for subscriber in self.concerned(row) {
             let audience = &subscriber.audience;
@@ -65,22 +89,30 @@ impl Index {
 
     /// Makes every session catch up.
     pub fn lose(&self) {
-        self.by_session.values().for_each(|subscriber| subscriber.mailbox.lose());
+        self.sessions.values().for_each(|subscriber| subscriber.mailbox.lose());
     }
 
     /// How many sessions there are.
     pub fn len(&self) -> usize {
-        self.by_session.len()
+        self.sessions.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_session.is_empty()
+        self.sessions.is_empty()
     }
 
     fn concerned(&self, row: &LogRow) -> impl Iterator<Item = &Arc<Subscriber>> {
         let places = [(Some(row.scope), row.domain), (None, row.domain)];
-        places.into_iter().filter_map(|place| self.by_place.get(&place)).flatten()
+        places.into_iter().filter_map(|place| self.changes.get(&place)).flatten()
+    }
+}
+
+fn remove<K: Hash + Eq>(from: &mut HashMap<K, Vec<Arc<Subscriber>>>, place: K, session: u64) {
+    let Entry::Occupied(mut there) = from.entry(place) else { return };
+    there.get_mut().retain(|other| other.session != session);
+    if there.get().is_empty() {
+        there.remove();
     }
 }
 

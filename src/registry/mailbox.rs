@@ -8,18 +8,37 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use synchub_protocol::CloseReason;
+use synchub_rules::record::Head;
 use synchub_rules::route::Delivery;
 use tokio::sync::Notify;
 
 use super::outgoing::Outgoing;
+use super::outgoing_push::OutgoingPush;
 
-/// A row for a session, and how it is to be brought.
+/// A row for a session.
 #[derive(Debug, Clone)]
-pub struct Post {
-    /// The row.
-    pub outgoing: Arc<Outgoing>,
-    /// How.
-    pub delivery: Delivery,
+pub enum Post {
+    /// A change, and how it is to be brought.
+    Change(Arc<Outgoing>, Delivery),
+    /// A push.
+    Push(Arc<OutgoingPush>),
+}
+
+impl Post {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Change(outgoing, _) => outgoing.weight,
+            Self::Push(outgoing) => outgoing.weight,
+        }
+    }
+
+    /// Its place and time.
+    pub fn place(&self) -> Head {
+        match self {
+            Self::Change(outgoing, _) => Head { seq: outgoing.row.seq, time_us: outgoing.row.time_us },
+            Self::Push(outgoing) => Head { seq: outgoing.row.seq, time_us: outgoing.row.time_us },
+        }
+    }
 }
 
 /// What the node tells a session to do.
@@ -68,17 +87,26 @@ impl Mailbox {
         Self { state: Mutex::new(state), wake: Notify::new(), limit }
     }
 
-    /// Queues a row, or forgets everything when it does not fit.
+    /// Queues a change, or forgets everything when it does not fit.
     pub fn offer(&self, outgoing: &Arc<Outgoing>, delivery: Delivery) {
+        self.put(Post::Change(Arc::clone(outgoing), delivery));
+    }
+
+    /// Queues a push in the same way.
+    pub fn offer_push(&self, outgoing: &Arc<OutgoingPush>) {
+        self.put(Post::Push(Arc::clone(outgoing)));
+    }
+
+    fn put(&self, post: Post) {
         let mut state = self.state.lock();
         if state.lost.is_some() {
             return;
         }
-        if state.bytes + outgoing.weight > self.limit && !state.posts.is_empty() {
+        if state.bytes + post.weight() > self.limit && !state.posts.is_empty() {
             state.forget(Lost::Full);
         } else {
-            state.bytes += outgoing.weight;
-            state.posts.push_back(Post { outgoing: Arc::clone(outgoing), delivery });
+            state.bytes += post.weight();
+            state.posts.push_back(post);
         }
         drop(state);
         self.wake.notify_one();
@@ -109,7 +137,7 @@ impl Mailbox {
         }
         let post = state.posts.pop_front();
         match &post {
-            Some(post) => state.bytes -= post.outgoing.weight,
+            Some(post) => state.bytes -= post.weight(),
             // An idle session keeps no buffer.
             None => state.posts = VecDeque::new(),
         }
@@ -172,7 +200,7 @@ mod tests {
     use super::*;
 
     fn seqs(mailbox: &Mailbox) -> Vec<u64> {
-        std::iter::from_fn(|| mailbox.take().unwrap()).map(|post| post.outgoing.row.seq).collect()
+        std::iter::from_fn(|| mailbox.take().unwrap()).map(|post| post.place().seq).collect()
     }
 
     #[test]

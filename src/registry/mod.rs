@@ -8,8 +8,10 @@ mod devices;
 mod index;
 mod mailbox;
 mod outgoing;
+mod outgoing_push;
 
 pub use devices::{DeviceKey, Devices, Link, Living};
 pub use index::{Index, Subscriber};
 pub use mailbox::{Command, GoAwayCause, Lost, Mailbox, Post};
 pub use outgoing::Outgoing;
+pub use outgoing_push::{OutgoingPush, OutgoingRow};

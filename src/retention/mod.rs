@@ -45,6 +45,8 @@ pub struct Removed {
     pub refused: u64,
     /// Closed reviews.
     pub reviews: u64,
+    /// Notes of what happened to pushes.
+    pub deliveries: u64,
 }
 
 impl Retention {
@@ -78,8 +80,16 @@ impl Retention {
         let mut removed = Removed::default();
         let done = self.purge_all(now_us, &mut removed).await;
         if removed != Removed::default() {
-            let Removed { log, tombstones, batches, refused, reviews } = removed;
-            tracing::info!(log, tombstones, batches, refused, reviews, "removed what was past its time");
+            let Removed { log, tombstones, batches, refused, reviews, deliveries } = removed;
+            tracing::info!(
+                log,
+                tombstones,
+                batches,
+                refused,
+                reviews,
+                deliveries,
+                "removed what was past its time"
+            );
         }
         done.map(|()| removed)
     }
@@ -91,6 +101,7 @@ impl Retention {
             (Purgeable::Refused, log_before, &mut removed.refused),
             (Purgeable::Batches, self.settings.batches_before(now_us), &mut removed.batches),
             (Purgeable::Reviews, self.settings.reviews_before(now_us), &mut removed.reviews),
+            (Purgeable::Deliveries, log_before, &mut removed.deliveries),
         ] {
             while let Some(purged) = self.step(what, before_us).await? {
                 *count += purged.rows;
@@ -148,6 +159,7 @@ fn kinds(what: Purgeable, purged: &Purged) -> [(PurgedKind, u64); 2] {
         Purgeable::Batches => PurgedKind::Batch,
         Purgeable::Refused => PurgedKind::Refused,
         Purgeable::Reviews => PurgedKind::Review,
+        Purgeable::Deliveries => PurgedKind::Delivery,
     };
     [(kind, purged.rows), (PurgedKind::Tombstone, purged.tombstones)]
 }

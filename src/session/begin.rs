@@ -8,6 +8,7 @@ use synchub_protocol::client::Hello;
 use synchub_protocol::server::{Fresh, FreshReason, Origin, Welcome};
 use synchub_protocol::{ServerFrame, Timestamp, gzip};
 use synchub_rules::group::Author;
+use synchub_rules::push::Address;
 use synchub_rules::record::Sight;
 use tokio::time::Instant;
 
@@ -16,10 +17,13 @@ use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::handshake::Greeting;
+use super::holding::Holding;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
+use super::publications::Publications;
+use super::pushes::PushLane;
 use super::socket::Socket;
 use super::timers::Timers;
 use crate::auth::{Identity, Role};
@@ -49,12 +53,22 @@ impl Session {
         let audience = subscriptions.audience(&reach.sight());
         let author = author(&identity, &registered, &hello, reach.sight());
         let known = known(&deps, &identity.tenant, hello.cursor.as_deref(), &registered);
+        let address = Address {
+            user: registered.user,
+            device: (identity.role == Role::Device).then_some(registered.device),
+        };
         // A cursor that comes back was stored: that acknowledges it.
         let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
         if acknowledged > 0 && identity.role == Role::Device {
             deps.acks.note(registered.device, acknowledged);
         }
         let place = (registered.tenant, registered.place.epoch, registered.place.head);
+        let pushes = if registered.owes {
+            let acked = registered.acked.max(deps.acks.noted(registered.device));
+            PushLane::owing(acked.max(acknowledged), registered.place.head.seq)
+        } else {
+            PushLane::default()
+        };
         let (progress, fresh) = Progress::begin(place, known, &subscriptions);
         let heartbeat = heartbeat(&deps, &hello);
         let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
@@ -67,7 +81,7 @@ impl Session {
         welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let subscriber =
-            Subscriber { session, audience: Arc::clone(&audience), mailbox: Arc::clone(&mailbox) };
+            Subscriber { session, audience: Arc::clone(&audience), address, mailbox: Arc::clone(&mailbox) };
         let mut this = Self {
             socket,
             author,
@@ -77,6 +91,9 @@ impl Session {
             reach,
             subscriptions,
             progress,
+            address,
+            pushes,
+            holding: Holding::default(),
             mode: Mode::CatchUp(CatchUp::default()),
             _membership: feed.join(Arc::new(subscriber)),
             feed,
@@ -84,6 +101,7 @@ impl Session {
             outbox: Outbox::default(),
             answers: InFlights::default(),
             digests: DigestReads::default(),
+            publications: Publications::default(),
             timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
             renewal: Renewal::default(),
             own_state: OwnState {

@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use synchub_protocol::server::{CaughtUp, Change, ChangeOperation, Position, Snapshot, SnapshotRecord};
 use synchub_protocol::{Encoding, ServerFrame, Timestamp};
+use synchub_rules::push::PushRow;
 use synchub_rules::record::{DomainNo, Head, Record, RecordNo, RowKind, Scope, TenantNo};
 use synchub_rules::route::{self, Audience, Delivery, PageDelivery, ReplayPage};
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use super::deps::Deps;
 use super::progress::NextPage;
 use crate::observe::CatchUpCause;
 use crate::push::TailPage;
-use crate::registry::Outgoing;
+use crate::registry::{Outgoing, OutgoingPush, OutgoingRow};
 use crate::store::{LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
 
 /// What a snapshot frame takes at most, unless a single record is larger: the socket's buffers stay small.
@@ -46,9 +47,17 @@ pub(super) enum Page {
 /// A page of the log, as frames for this session.
 #[derive(Debug)]
 pub(super) struct Replay {
-    changes: Vec<Change>,
+    /// In order.
+    items: Vec<Item>,
     end: Head,
     at_head: bool,
+}
+
+/// What a page of the log brings at a place.
+#[derive(Debug)]
+enum Item {
+    Change(Change),
+    Push(OutgoingPush),
 }
 
 /// The page that is being read.
@@ -90,11 +99,12 @@ impl Session {
         } else {
             self.mailbox.open();
             let after = self.progress.at().seq;
-            if let Some(page) = self.feed.page(&sight, after, (limit, bytes)) {
+            if let Some(page) = self.feed.page(&sight, self.address, after, (limit, bytes)) {
                 return self.on_tail_page(&page);
             }
             let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
-            read_log(deps, LogQuery { tenant, sight, after, limit, bytes }, view).boxed()
+            let query = LogQuery { tenant, sight, address: Some(self.address), after, limit, bytes };
+            read_log(deps, query, view).boxed()
         };
         self.mode = Mode::CatchUp(CatchUp { reading: Some(reading) });
     }
@@ -104,8 +114,12 @@ impl Session {
             Page::Snapshot(next, page) => self.on_snapshot_page(next, page),
             Page::Expired(head) => self.start_over(head),
             Page::Replay(replay) => {
-                for change in replay.changes {
-                    self.push(&ServerFrame::DataUpdate(change));
+                let before = self.progress.at();
+                for item in replay.items {
+                    match item {
+                        Item::Change(change) => self.push(&ServerFrame::DataUpdate(change)),
+                        Item::Push(push) => self.take_push(&push, before),
+                    }
                 }
                 self.finish_page(replay.end, replay.at_head);
             }
@@ -150,8 +164,14 @@ impl Session {
     /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
         let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
-        for (outgoing, delivery) in tail_deliveries(page, &self.audience) {
-            self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
+        let before = self.progress.at();
+        for delivery in tail_deliveries(page, &self.audience) {
+            match delivery {
+                TailDelivery::Change(outgoing, delivery) => {
+                    self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
+                }
+                TailDelivery::Push(push) => self.take_push(&push, before),
+            }
         }
         self.finish_page(page.end, page.at_head);
     }
@@ -161,22 +181,26 @@ impl Session {
         self.progress.advance(end);
         let (cursor, seq) = (self.seal(), self.progress.place().seq);
         if at_head && self.mailbox.is_open() {
-            self.push(&ServerFrame::CaughtUp(CaughtUp { cursor, seq, id: None }));
+            for id in self.holding.caught_up() {
+                self.push(&ServerFrame::CaughtUp(CaughtUp { cursor: cursor.clone(), seq, id }));
+            }
+            self.pushes.waiting.caught_up();
             self.mode = Mode::Live;
         } else {
             self.push(&ServerFrame::Position(Position { cursor, seq }));
         }
+        self.tell_held_back();
         self.timers.positioned(Instant::now());
-        if seq < self.owed {
-            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
-        }
+        self.want_owed_position(seq);
     }
 
     /// The place fell below the log's horizon: everything comes as a snapshot again (C3), from the head that
     /// the page was read with. The feed may not have heard of it yet, and could lie below the horizon itself.
     fn start_over(&mut self, head: Head) {
         self.deps.metrics.catch_ups.of(CatchUpCause::Expired).inc();
+        let pushed = self.progress.pushed();
         let _fresh = self.progress.start_over(head, &self.subscriptions);
+        self.pushes.start_over(pushed, head.seq);
     }
 }
 
@@ -206,10 +230,11 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
         if after < page.place.horizon {
             return Ok(Page::Expired(page.place.head));
         }
-        deps.metrics.log_rows_read.inc_by(page.rows.len() as u64);
+        deps.metrics.log_rows_read.inc_by((page.rows.len() + page.pushes.len()) as u64);
         let changes = read_changes(&deps, tenant, &page, &view).await?;
+        let items = in_order(changes, page.pushes);
         let at_head = page.end.seq >= page.place.head.seq;
-        Ok(Page::Replay(Replay { changes, end: page.end, at_head }))
+        Ok(Page::Replay(Replay { items, end: page.end, at_head }))
     };
     let read = read.await;
     drop(permit);
@@ -225,13 +250,22 @@ async fn failed<E: fmt::Display>(error: &E) -> Page {
     Page::Failed
 }
 
-/// What the page of the log says to the session (C5).
+/// Changes and pushes as they go out, by place.
+fn in_order(changes: Vec<(u64, Change)>, pushes: Vec<PushRow>) -> Vec<Item> {
+    let changes = changes.into_iter().map(|(seq, change)| (seq, Item::Change(change)));
+    let pushes = pushes.into_iter().map(|row| (row.seq, Item::Push(OutgoingPush::new(row))));
+    let mut items: Vec<_> = changes.chain(pushes).collect();
+    items.sort_by_key(|(seq, _)| *seq);
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// What the changes of a page of the log say to the session, with the place of each (C5).
 async fn read_changes(
     deps: &Deps,
     tenant: TenantNo,
     page: &LogPage,
     view: &View,
-) -> Result<Vec<Change>, StoreError> {
+) -> Result<Vec<(u64, Change)>, StoreError> {
     let rows = page.rows.iter().map(|row| {
         let PageRow { seq, domain, record, version, .. } = *row;
         route::PageRow { seq, domain, record, version }
@@ -245,7 +279,9 @@ async fn read_changes(
     // What is sent is what the record's last row made: it says who.
     let last_rows: HashMap<RecordNo, &PageRow> = page.rows.iter().map(|row| (row.record, row)).collect();
     Ok(deliveries
-        .filter_map(|delivery| change(&delivery, last_rows.get(&delivery.record.no)?, view))
+        .filter_map(|delivery| {
+            Some((delivery.seq, change(&delivery, last_rows.get(&delivery.record.no)?, view)?))
+        })
         .collect())
 }
 
@@ -272,22 +308,37 @@ fn change(delivery: &PageDelivery, row: &PageRow, view: &View) -> Option<Change>
     })
 }
 
+/// What a page of the tail brings at a place.
+enum TailDelivery {
+    Change(Arc<Outgoing>, Delivery),
+    Push(Arc<OutgoingPush>),
+}
+
 /// For each record of a tail page its newest row, at the place of its first, and what it is to the
 /// session: the tail reaches the log's head, so the newest row says what holds now (C5).
-fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<(Arc<Outgoing>, Delivery)> {
-    let mut order: Vec<(&Arc<Outgoing>, bool)> = Vec::new();
+fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<TailDelivery> {
+    let mut order: Vec<(OutgoingRow, bool)> = Vec::new();
     let mut places: HashMap<RecordNo, usize> = HashMap::new();
     for outgoing in &page.rows {
+        let OutgoingRow::Change(outgoing) = outgoing else {
+            order.push((outgoing.clone(), false));
+            continue;
+        };
         let row = &outgoing.row;
         let Some(filters) = audience.domains.get(&row.domain) else { continue };
         let seen = row.before.as_ref().is_some_and(|view| route::is_in_view(view, &audience.sight, filters));
         let place = *places.entry(row.record).or_insert(order.len());
         if place == order.len() {
-            order.push((page.newest.get(&row.record).unwrap_or(outgoing), false));
+            let newest = page.newest.get(&row.record).unwrap_or(outgoing);
+            order.push((OutgoingRow::Change(Arc::clone(newest)), false));
         }
         order[place].1 |= seen;
     }
-    let deliveries = order.into_iter().filter_map(|(newest, seen)| {
+    let deliveries = order.into_iter().filter_map(|(row, seen)| {
+        let newest = match row {
+            OutgoingRow::Change(newest) => newest,
+            OutgoingRow::Push(push) => return Some(TailDelivery::Push(push)),
+        };
         let filters = audience.domains.get(&newest.row.domain)?;
         let delivery = match &newest.row.after {
             Some(view) if route::is_in_view(view, &audience.sight, filters) => Delivery::Upsert,
@@ -295,7 +346,7 @@ fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<(Arc<Outgoing>, 
             None if seen => Delivery::Delete,
             _ => return None,
         };
-        Some((Arc::clone(newest), delivery))
+        Some(TailDelivery::Change(newest, delivery))
     });
     deliveries.collect()
 }

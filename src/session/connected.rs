@@ -8,6 +8,7 @@ use bytes::Bytes;
 use synchub_protocol::server::{ErrorFrame, Goaway, Position};
 use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, gzip};
 use synchub_rules::group::{Author, Decision};
+use synchub_rules::push::Address;
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,10 +16,13 @@ use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::event::Event;
+use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::Progress;
+use super::publications::Publications;
+use super::pushes::PushLane;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
@@ -54,12 +58,17 @@ pub(super) struct Session {
     pub(super) audience: Arc<Audience>,
     pub(super) subscriptions: Subscriptions,
     pub(super) progress: Progress,
+    /// Which pushes the session is sent.
+    pub(super) address: Address,
+    pub(super) pushes: PushLane,
+    pub(super) holding: Holding,
     pub(super) mode: Mode,
     pub(super) feed: Arc<Feed>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) outbox: Outbox,
     pub(super) answers: InFlights,
     pub(super) digests: DigestReads,
+    pub(super) publications: Publications,
     pub(super) timers: Timers,
     pub(super) own_state: OwnState,
     pub(super) renewal: Renewal,
@@ -101,8 +110,8 @@ impl Session {
     /// never stops talking starves nothing:
     /// - a timer that is due;
     /// - the oldest batch in flight was decided;
-    /// - a digest was read;
-    /// - a page of a snapshot or of the log was read;
+    /// - a digest was read, or what a service asked for was done;
+    /// - pushes, or a page of a snapshot or of the log, were read;
     /// - the node commands (goaway, replaced), or the feed offered rows;
     /// - the key of a token that renews the session's was asked for;
     /// - the peer said something, or the socket has room again.
@@ -112,18 +121,26 @@ impl Session {
         }
         self.fill();
         let wants_to_send = !self.outbox.is_empty();
-        let deadline = self.timers.next();
+        let deadline = self.looks_again().map_or(self.timers.next(), |again| again.min(self.timers.next()));
         // None comes first always: a peer that sends without end must not hold up its own answers.
         tokio::select! {
             biased;
             settled = self.answers.next() => self.on_settled(settled),
             read = self.digests.next() => self.on_digest_read(read),
+            publication = self.publications.next() => self.on_published(publication),
+            read = self.pushes.next() => { self.on_push_read(read); Ok(()) }
             page = next_page(&mut self.mode) => { self.on_page(page); Ok(()) }
             () = self.mailbox.woken() => self.on_woken(),
             verified = self.renewal.next() => self.on_verified(verified),
             event = self.socket.event(wants_to_send) => self.on_event(event),
             () = sleep_until(deadline) => Ok(()),
         }
+    }
+
+    /// When something that waits may go; while the lane is not empty, nothing may.
+    fn looks_again(&self) -> Option<Instant> {
+        let wakes = [self.pushes.wakes(), self.holding.wakes()].into_iter().flatten().min();
+        wakes.filter(|_| !self.outbox.has_data())
     }
 
     fn on_woken(&mut self) -> Result<(), CloseReason> {
@@ -185,7 +202,8 @@ impl Session {
             self.deps.metrics.sent_bytes.inc_by(frame.len() as u64);
             self.socket.send(frame)?;
         }
-        if self.leaving && self.answers.is_empty() && !self.outbox.has_control() {
+        let is_answered = self.answers.is_empty() && self.publications.is_empty();
+        if self.leaving && is_answered && !self.outbox.has_control() {
             return Err(CloseReason::GoingAway);
         }
         Ok(())
@@ -224,6 +242,8 @@ impl Session {
                 "this batch_id came with other contents; take a new one",
             ),
             Ok(Decision::Replaced) => Err(CloseReason::Replaced),
+            // Devices send no pushes.
+            Ok(Decision::UnknownConflict(_)) => self.refuse(id, ErrorCode::Internal, "the batch held pushes"),
             Err(error @ SubmitError::Unavailable) => {
                 self.refuse(id, ErrorCode::Unavailable, error.to_string())
             }
@@ -272,7 +292,12 @@ impl Session {
             let cursor = self.seal();
             self.push(&ServerFrame::Position(Position { cursor, seq }));
         }
-        if seq < self.owed {
+        self.want_owed_position(seq);
+    }
+
+    /// While an answer is owed a place (C7), a position is wanted; what waits brings one when it goes.
+    pub(super) fn want_owed_position(&mut self, seq: u64) {
+        if seq < self.owed && !self.progress.is_held() {
             self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
     }
@@ -320,6 +345,7 @@ impl Session {
         self.feed.update(Arc::new(Subscriber {
             session: self.number,
             audience: Arc::clone(&self.audience),
+            address: self.address,
             mailbox: Arc::clone(&self.mailbox),
         }));
     }

@@ -10,10 +10,10 @@ use crate::auth::Verifier;
 use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::devices::{Acks, Registrar};
+use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::observe::Metrics;
-use crate::push::Feeds;
+use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::Devices;
 use crate::store::Store;
 use crate::sync::Engine;
@@ -34,6 +34,12 @@ pub struct Deps {
     pub registrar: Registrar,
     /// Acknowledged places.
     pub acks: Acks,
+    /// What happens to pushes.
+    pub deliveries: Deliveries,
+    /// How many pushes users are sent.
+    pub throttle: Throttle,
+    /// Does what services ask for.
+    pub publisher: Publisher,
     /// The domains.
     pub catalog: Catalog,
     /// Reads tokens.

@@ -17,12 +17,15 @@ impl Session {
         if self.outbox.has_data() {
             return;
         }
+        self.read_pushes();
         if matches!(self.mode, Mode::Live) {
             self.drain();
+            self.resume_after_limit();
         }
         // A session that has just found rows forgotten reads at once: nothing else may ever wake it.
         if let Mode::CatchUp(catch_up) = &self.mode
             && !catch_up.is_reading()
+            && !self.pushes.goes_first()
             && !self.outbox.has_data()
         {
             self.read_page();
@@ -30,34 +33,45 @@ impl Session {
     }
 
     fn drain(&mut self) {
-        for _ in 0..ROWS_AT_ONCE {
+        let mut now_us = None;
+        while self.outbox.data_frames() < ROWS_AT_ONCE {
             match self.next_post() {
-                Ok(Some(post)) => {
-                    let frame =
-                        post.outgoing.frame(post.delivery, self.socket.encoding(), self.socket.compresses());
-                    self.outbox.push_data(frame);
+                Ok(Some((Post::Change(outgoing, delivery), before))) => {
+                    let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
+                    if self.holds_back(&outgoing.row, before, now_us) {
+                        continue;
+                    }
+                    let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
+                    self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
                 }
+                Ok(Some((Post::Push(outgoing), before))) => self.take_push(&outgoing, before),
                 Ok(None) => break,
                 Err(Lost::Full) => return self.catch_up(CatchUpCause::SlowReader),
                 Err(Lost::Gap) => return self.catch_up(CatchUpCause::Gap),
             }
         }
-        if self.outbox.has_data() {
+        self.tell_held_back();
+        if self.outbox.has_data() || self.progress.is_held() {
             self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
     }
 
-    /// The next row that is for the device; rows that it has been sent already are passed over.
-    fn next_post(&mut self) -> Result<Option<Post>, Lost> {
+    /// The next row that is for the device, and the place before it; rows that it has been sent already are
+    /// passed over.
+    fn next_post(&mut self) -> Result<Option<(Post, Head)>, Lost> {
         while let Some(post) = self.mailbox.take()? {
-            let row = &post.outgoing.row;
+            let (before, place) = (self.progress.at(), post.place());
             // The feed was joined before the last page was read: some rows came with that page.
-            if row.seq <= self.progress.at().seq {
+            if place.seq <= before.seq {
                 continue;
             }
-            self.progress.advance(Head { seq: row.seq, time_us: row.time_us });
-            if self.subscriptions.of(row.domain).is_some() {
-                return Ok(Some(post));
+            self.progress.advance(place);
+            let is_wanted = match &post {
+                Post::Change(outgoing, _) => self.subscriptions.of(outgoing.row.domain).is_some(),
+                Post::Push(_) => true,
+            };
+            if is_wanted {
+                return Ok(Some((post, before)));
             }
         }
         Ok(None)
@@ -72,9 +86,15 @@ impl Session {
         }
     }
 
-    /// Goes back to snapshots and the log, from the place that was reached.
+    /// Goes back to snapshots and the log, from the place that a cursor would name now: what was held back
+    /// comes too, whatever its priority (C9).
     pub(super) fn catch_up(&mut self, cause: CatchUpCause) {
         self.deps.metrics.catch_ups.of(cause).inc();
+        self.progress.go_back();
+        self.holding.end_delay();
+        if matches!(cause, CatchUpCause::Asked | CatchUpCause::Settings) {
+            self.pushes.waiting.send_all();
+        }
         self.mode = Mode::CatchUp(CatchUp::default());
     }
 }

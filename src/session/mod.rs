@@ -2,10 +2,11 @@
 //!
 //! [`serve`] tells the story: shake hands, take the device's place in registry and feed, run until a
 //! reason to end, say goodbye. The parts: `handshake` waits for a hello that can be accepted,
-//! `begin` makes a session of it, `connected` is the loop, `on_client` and `digests` answer what the client sends, `catch_up` and `live` fill the
-//! data lane from `progress`, the session's place in the log. Nothing but the session writes to its
+//! `begin` makes a session of it, `connected` is the loop, `on_client`, `digests` and `publications` answer what the client sends, `catch_up` and `live` fill the
+//! data lane from `progress`, the session's place in the log, `holding` delays what is not urgent, and `pushes` brings what is no change. Nothing but the session writes to its
 //! socket, and no rule of sync stands here.
 
+mod alerts;
 mod begin;
 mod catch_up;
 mod connected;
@@ -15,16 +16,21 @@ mod deps;
 mod digests;
 mod event;
 mod handshake;
+mod holding;
 mod in_flight;
 mod live;
 mod on_client;
 mod outbox;
 mod own_state;
 mod progress;
+mod publications;
+mod push_reads;
+mod pushes;
 mod read_pool;
 mod socket;
 mod subscriptions;
 mod timers;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::store::Witness;
 use crate::sync::validate;
 
 /// Requests of the protocol that this hub does not offer: to a client as unknown as any other word.
-const NOT_OFFERED: [&str; 6] = ["catch_up", "pull", "resolve", "conflicts", "publish", "presence"];
+const NOT_OFFERED: [&str; 4] = ["pull", "resolve", "conflicts", "presence"];
 /// How many forbidden requests in [`FORBIDDEN_WINDOW`] close the socket.
 const FORBIDDEN_MOST: usize = 10;
 /// The window of [`FORBIDDEN_MOST`].
@@ -42,11 +42,11 @@ impl Session {
             Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
             Ok(ClientFrame::Token(token)) => self.on_token(token),
             Ok(ClientFrame::Digest(digest)) => self.on_digest(digest),
-            Ok(ClientFrame::CatchUp(catch_up)) => self.refuse_type(Some(catch_up.id), "catch_up"),
+            Ok(ClientFrame::CatchUp(catch_up)) => self.on_catch_up(catch_up.id),
             Ok(ClientFrame::Pull(pull)) => self.refuse_type(Some(pull.id), "pull"),
             Ok(ClientFrame::Resolve(resolve)) => self.refuse_type(Some(resolve.id), "resolve"),
             Ok(ClientFrame::Conflicts(conflicts)) => self.refuse_type(Some(conflicts.id), "conflicts"),
-            Ok(ClientFrame::Publish(publish)) => self.refuse_type(Some(publish.id), "publish"),
+            Ok(ClientFrame::Publish(publish)) => self.on_publish(publish),
             Ok(ClientFrame::Presence(presence)) => self.refuse_type(Some(presence.id), "presence"),
             Ok(ClientFrame::Ping(ping)) => {
                 let now_us = self.deps.clock.now_us();
@@ -142,10 +142,12 @@ impl Session {
             // What is live goes on from the head, however long nothing was for the device.
             self.reach_head();
         }
+        // What is held back may be wanted at once under the new set.
+        let resumes = self.progress.is_delayed() && self.subscriptions.sent() != subscriptions.sent();
         self.subscriptions = subscriptions;
         self.update_feed();
         let fresh = self.progress.subscribe(&self.subscriptions);
-        let catches_up = !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
+        let catches_up = resumes || !fresh.is_empty() || matches!(self.mode, Mode::CatchUp(_));
         let subscribed = Subscribed { id, subscriptions: self.subscriptions.sent(), fresh };
         let encoded = self.encode(&ServerFrame::Subscribed(subscribed));
         self.outbox.push_subscribed(encoded)?;

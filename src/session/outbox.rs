@@ -73,6 +73,11 @@ impl Outbox {
     pub(super) fn has_data(&self) -> bool {
         !self.data.is_empty()
     }
+
+    /// How many frames of the data lane wait.
+    pub(super) fn data_frames(&self) -> usize {
+        self.data.len()
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::connected::Session;
 use crate::auth::{Identity, Role, TokenError};
+use crate::observe::CatchUpCause;
 
 /// The state of a device, as far as it was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub(super) struct OwnState {
 }
 
 impl OwnState {
+    /// Whether what is below high is held back (C9, P3).
+    pub(super) fn saves_battery(&self) -> bool {
+        self.battery_saver || self.app_state == AppState::Background
+    }
+
     /// Takes what was said; the rest stays.
     fn take(&mut self, settings: &Settings) {
         self.battery_saver = settings.battery_saver.unwrap_or(self.battery_saver);
@@ -69,7 +75,12 @@ impl Session {
         if self.identity.role != Role::Device {
             return self.forbid(Some(settings.id), "only devices have settings");
         }
+        let saved = self.own_state.saves_battery();
         self.own_state.take(settings);
+        let is_held = self.progress.is_delayed() || !self.pushes.waiting.is_empty();
+        if saved && is_held && !self.own_state.saves_battery() {
+            self.catch_up(CatchUpCause::Settings);
+        }
         let OwnState { battery_saver, network_quality, app_state } = self.own_state.clone();
         self.say(&ServerFrame::SettingsApplied(SettingsApplied {
             id: settings.id,

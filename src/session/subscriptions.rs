@@ -118,6 +118,7 @@ pub(crate) struct Subscribed {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subscriptions {
     by_name: BTreeMap<String, Subscribed>,
+    delays: bool,
 }
 
 impl Subscriptions {
@@ -147,14 +148,24 @@ impl Subscriptions {
         if by_name.len() > rights.most {
             return Err(SubscriptionError::TooMany(rights.most));
         }
-        Ok(Self { by_name })
+        Ok(Self::of_names(by_name))
     }
 
     /// The set without some domains; names that are not in it are no error.
     pub(crate) fn without(&self, domains: &[String]) -> Self {
         let mut by_name = self.by_name.clone();
         by_name.retain(|name, _| !domains.contains(name));
-        Self { by_name }
+        Self::of_names(by_name)
+    }
+
+    fn of_names(by_name: BTreeMap<String, Subscribed>) -> Self {
+        let delays = by_name.values().any(|subscribed| subscribed.filters.delays());
+        Self { by_name, delays }
+    }
+
+    /// Whether a subscription leaves changes of low priority for later (C9).
+    pub(crate) fn delays(&self) -> bool {
+        self.delays
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Subscribed> {

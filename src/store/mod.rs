@@ -6,10 +6,14 @@
 
 mod pages;
 mod purge;
+mod pushes;
 pub mod sqlite;
 
 pub use pages::{DigestQuery, DigestView, Digests, LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery};
 pub use purge::{PurgeQuery, Purgeable, Purged};
+pub use pushes::{
+    Conflict, ConflictPlace, ConflictQuery, DeliveryEvent, DeliveryNote, DeliveryQuery, Owed, OwedQuery,
+};
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,8 +22,9 @@ use async_trait::async_trait;
 use synchub_protocol::DeviceKind;
 use synchub_rules::domain::Visibility;
 use synchub_rules::group::{Decision, Loaded, Plan, Reads};
+use synchub_rules::push::PushRow;
 use synchub_rules::record::{
-    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, RecordNo, TenantNo,
+    DeviceNo, DomainNo, Head, History, InstallNo, LogRow, PartyNo, RecordNo, Scope, TenantNo,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -51,6 +56,38 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Moves devices' acknowledged places forward, all in one statement's worth of work (C10).
     async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError>;
+
+    /// Notes what happened to pushes, of all devices in one transaction (P4).
+    async fn note_deliveries(&self, notes: Vec<DeliveryNote>) -> Result<(), StoreError>;
+
+    /// Which pushes a device is owed (P2). Costs the same however much changed meanwhile.
+    async fn owed(&self, query: OwedQuery) -> Result<Owed, StoreError>;
+
+    /// Pushes at places, in order, as many as fit into so many bytes but one at least; and how many of the
+    /// places that covers. A place without one is passed over.
+    async fn pushes(
+        &self,
+        tenant: TenantNo,
+        seqs: Vec<u64>,
+        bytes: usize,
+    ) -> Result<(Vec<PushRow>, usize), StoreError>;
+
+    /// Conflicts of a tenant with their evidence.
+    async fn conflicts(&self, tenant: TenantNo, query: ConflictQuery) -> Result<Vec<Conflict>, StoreError>;
+
+    /// The scopes of users, or of one device of each where one is named; none for those that the tenant does
+    /// not know. Answers in order.
+    async fn recipients(
+        &self,
+        tenant: TenantNo,
+        names: Vec<(String, Option<String>)>,
+    ) -> Result<Vec<Option<Scope>>, StoreError>;
+
+    /// How many devices pushes of these scopes are for; answers in order.
+    async fn count_devices(&self, tenant: TenantNo, scopes: Vec<Scope>) -> Result<Vec<u64>, StoreError>;
+
+    /// A part of the delivery log, for people: a line for each push and device, in the order of the pushes.
+    async fn find_deliveries(&self, query: DeliveryQuery) -> Result<Vec<serde_json::Value>, StoreError>;
 
     /// Tenants after a number, rising, `limit` at most, whose log or tombstones are older than `before_us`.
     async fn tenants_to_purge(
@@ -158,8 +195,10 @@ impl fmt::Debug for Group {
 pub struct Committed {
     /// One decision for each batch, in order.
     pub decisions: Vec<Decision>,
-    /// The rows that were logged, in order, as they stand in the log.
+    /// The changes that were logged, in order, as they stand in the log.
     pub rows: Vec<LogRow>,
+    /// The pushes that were logged, in order.
+    pub pushes: Vec<PushRow>,
     /// Whether the rows' views lack their data, and so cannot be routed.
     pub rows_are_bare: bool,
     /// The history that they belong to.
@@ -274,6 +313,8 @@ pub struct Registered {
     pub priority: i64,
     /// The device's acknowledged place.
     pub acked: u64,
+    /// Whether a push after it may be for the device, or a conflict awaits its user (P2, P5).
+    pub owes: bool,
     /// Whether the device was deactivated; then no generation was taken.
     pub deactivated: bool,
     /// The log's head and what lies below it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use synchub_protocol::server::Origin;
 use synchub_protocol::{Digest, Priority};
 use synchub_rules::filter::Filters;
+use synchub_rules::push::{Address, PushRow};
 use synchub_rules::record::{DomainNo, Head, Record, RecordNo, RowKind, Scope, Sight, TenantNo};
 
 use super::LogPlace;
@@ -15,13 +16,15 @@ use super::LogPlace;
 pub struct LogQuery {
     /// The tenant.
     pub tenant: TenantNo,
-    /// Only rows of scopes that may be seen.
+    /// Only changes of scopes that may be seen.
     pub sight: Sight,
+    /// Only pushes of this address; none: no pushes.
+    pub address: Option<Address>,
     /// Only rows after this place.
     pub after: u64,
     /// The most rows.
     pub limit: usize,
-    /// The most bytes of records; the first row's record is read whatever its size.
+    /// The most bytes of records and pushes; the first row's is read whatever its size.
     pub bytes: usize,
 }
 
@@ -33,8 +36,10 @@ pub struct LogPage {
     /// Everything for these scopes up to here is in the page: its last row where the page is full, else
     /// the head.
     pub end: Head,
-    /// The rows, in order.
+    /// The changes, in order.
     pub rows: Vec<PageRow>,
+    /// The pushes, in order, those that ended too.
+    pub pushes: Vec<PushRow>,
     /// The records of the rows, as they stood when the page was read.
     pub records: HashMap<RecordNo, Arc<Record>>,
 }

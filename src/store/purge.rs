@@ -17,6 +17,8 @@ pub enum Purgeable {
     Refused,
     /// Closed reviews, by the time they were made.
     Reviews,
+    /// What happened to pushes.
+    Deliveries,
 }
 
 /// Asks for one step of a purge.

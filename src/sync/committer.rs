@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use synchub_rules::group::{Decision, Plan, Submission};
 use synchub_rules::plan;
+use synchub_rules::push::{Logged, PushBody};
 use synchub_rules::record::{Head, TenantNo};
 
 use super::SubmitError;
@@ -14,7 +15,7 @@ use super::failures::Failures;
 use super::queue::Queue;
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, PushKind};
 use crate::store::{CommitError, Committed, Group, Store};
 
 /// The task that commits.
@@ -100,12 +101,27 @@ impl Committer {
 
     /// Tells the bus what is durable now; of rows that cannot be routed only that they are there.
     fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
-        let Committed { decisions, rows, rows_are_bare, epoch, head } = committed;
-        if !rows.is_empty() {
-            let rows = rows.into_iter().filter(|_| !rows_are_bare).map(Arc::new).collect();
-            self.bus.publish(Update { tenant, epoch, rows, head });
+        let Committed { decisions, rows, pushes, rows_are_bare, epoch, head } = committed;
+        if !(rows.is_empty() && pushes.is_empty()) {
+            for push in &pushes {
+                self.metrics.pushes.of(kind_of(&push.body)).inc();
+            }
+            let changes = rows.into_iter().map(|row| Logged::Change(Arc::new(row)));
+            let pushes = pushes.into_iter().map(|row| Logged::Push(Arc::new(row)));
+            let mut rows: Vec<_> = changes.chain(pushes).filter(|_| !rows_are_bare).collect();
+            rows.sort_by_key(Logged::seq);
+            self.bus.publish(Update { tenant, epoch, rows: rows.into(), head });
         }
         decisions
+    }
+}
+
+fn kind_of(body: &PushBody) -> PushKind {
+    match body {
+        PushBody::Message { .. } => PushKind::Message,
+        PushBody::SyncTrigger { .. } => PushKind::SyncTrigger,
+        PushBody::ConflictAlert { .. } => PushKind::ConflictAlert,
+        PushBody::EntrySettled { .. } => PushKind::EntrySettled,
     }
 }
 

@@ -7,14 +7,18 @@
 mod committer;
 mod failures;
 mod outcome;
+pub mod publish;
 mod queue;
 pub mod validate;
 
 use std::sync::Arc;
 
-use synchub_rules::group::{Decision, Submission};
-use synchub_rules::record::TenantNo;
+use synchub_protocol::server::Origin;
+use synchub_rules::group::{Author, Decision, Submission};
+use synchub_rules::push::SubmittedPush;
+use synchub_rules::record::{Sight, TenantNo};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::clock::SharedClock;
@@ -23,7 +27,7 @@ use crate::observe::Metrics;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
-pub use outcome::sync_result;
+pub use outcome::{entry_results, sync_result};
 
 /// Why a batch was not decided; it may be sent again as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,8 +87,43 @@ impl Engine {
         answer
     }
 
+    /// Logs pushes that the hub raises itself: alerts of conflicts, how refused entries ended (P1). The same
+    /// `id` with the same pushes logs them once within a day. An alert of a conflict that the tenant does not
+    /// have refuses them all.
+    pub fn push(&self, tenant: TenantNo, id: Uuid, pushes: Vec<SubmittedPush>, now_us: i64) -> Answer {
+        let heap = pushes.len() * std::mem::size_of::<SubmittedPush>();
+        let submission = Submission {
+            author: hub(),
+            batch_id: id,
+            hash: [0; 32],
+            first_number: None,
+            atomic: false,
+            entries: Vec::new(),
+            pushes,
+            heap,
+            received_us: now_us,
+        };
+        self.submit(tenant, submission)
+    }
+
     /// Takes no more batches; what is queued is still committed.
     pub fn close(&self) {
         self.queue.close();
+    }
+}
+
+/// The hub as the author of its own pushes; it writes no records.
+fn hub() -> Author {
+    Author {
+        device: 0,
+        generation: None,
+        install: 0,
+        user: 0,
+        unit: None,
+        sight: Sight::Everything,
+        priority: 0,
+        clock_offset_us: 0,
+        trusted: true,
+        origin: Arc::new(Origin { user: "hub".to_owned(), device: None }),
     }
 }

@@ -13,17 +13,22 @@ const SHOWN_BYTES: usize = 512 * 1024;
 
 /// The `sync_result` of a decided batch.
 pub fn sync_result(id: u64, batch_id: Uuid, answer: BatchAnswer, now_us: i64) -> SyncResult {
-    let mut room = SHOWN_BYTES;
-    let outcomes = answer.outcomes.into_iter();
+    let (seq, repeated) = (answer.seq, answer.repeated);
     SyncResult {
         id,
         batch_id,
-        results: outcomes.map(|outcome| entry_result(outcome, &mut room)).collect(),
-        seq: answer.seq,
+        results: entry_results(answer),
+        seq,
         server_timestamp: Timestamp(now_us),
-        repeated: answer.repeated,
+        repeated,
         backoff_ms: None,
     }
+}
+
+/// The results of a service's changes.
+pub fn entry_results(answer: BatchAnswer) -> Vec<EntryResult> {
+    let mut room = SHOWN_BYTES;
+    answer.outcomes.into_iter().map(|outcome| entry_result(outcome, &mut room)).collect()
 }
 
 fn entry_result(outcome: Outcome, room: &mut usize) -> EntryResult {

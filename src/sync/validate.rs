@@ -85,6 +85,7 @@ pub fn batch(
         first_number: frame.first_client_seq,
         atomic,
         entries: entries.map(|raw| entry(raw, tenant, catalog, limits)).collect(),
+        pushes: Vec::new(),
         heap,
         received_us,
     })

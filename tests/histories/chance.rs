@@ -28,6 +28,11 @@ impl Chance {
         self.below(100) < percent
     }
 
+    /// A subscription's priority; most devices want everything at once (C9).
+    pub(crate) fn urgency(&mut self) -> &'static str {
+        ["all", "all", "all", "high", "critical"][self.below(5)]
+    }
+
     pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }

@@ -198,6 +198,10 @@ pub(crate) struct Link {
     pub(crate) flights: VecDeque<Flight>,
     /// What was asked with which request, and not confirmed yet.
     pub(crate) asked: Vec<(u64, Wish)>,
+    /// Whether the hub said that it holds something back, and nothing has caught up since (C9).
+    pub(crate) held: bool,
+    /// The `catch_up` that is not answered yet.
+    pub(crate) catches_up: Option<u64>,
 }
 
 impl Link {
@@ -222,6 +226,8 @@ pub(crate) struct Device {
     pub(crate) kind: &'static str,
     pub(crate) priority: i64,
     pub(crate) unit: Option<String>,
+    /// The priority of its first subscription of each domain (C9).
+    pub(crate) urgency: &'static str,
     pub(crate) disk: Disk,
     pub(crate) backup: Option<Disk>,
     /// Whether it was ever put back to a backup.

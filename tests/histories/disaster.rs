@@ -243,7 +243,7 @@ impl World {
             return;
         }
         disk.epoch = link.epoch;
-        disk.is_ahead &= !link.caught_up;
+        disk.is_ahead &= !link.caught_up || link.held;
         let tenant = &self.ledgers[device.tenant].tenant;
         disk.place = frame["seq"]
             .as_u64()

@@ -47,6 +47,9 @@ impl World {
                 let wish = self.devices[at].disk.wish.clone();
                 asked = Some(self.ask(at, json!({"type": "unsubscribe", "domains": []}), wish).await);
             }
+            if until == Until::Head && self.devices[at].link.as_ref().is_some_and(|link| link.held) {
+                self.catch_up(at).await;
+            }
             let waits = asked.is_some() && self.devices[at].link.as_ref().unwrap().asked.is_empty();
             let one = tokio::time::timeout(if waits { NUDGE } else { PATIENCE }, self.read_one(at));
             if one.await.is_ok() {
@@ -65,6 +68,28 @@ impl World {
         let id = link.peer.request(request).await;
         link.asked.push((id, wish));
         id
+    }
+
+    /// The device begins or ends to save battery (C9).
+    pub(crate) async fn save_battery(&mut self, at: usize) {
+        let saves = self.chance.percent(60);
+        if let Some(link) = &mut self.devices[at].link {
+            link.peer.request(json!({"type": "settings", "battery_saver": saves})).await;
+        }
+    }
+
+    /// The device asks for what was held back, whether something was or not (C9).
+    pub(crate) async fn catch_up(&mut self, at: usize) {
+        if let Some(link) = self.devices[at].link.as_mut().filter(|link| link.catches_up.is_none()) {
+            link.catches_up = Some(link.peer.request(json!({"type": "catch_up"})).await);
+        }
+    }
+
+    pub(crate) async fn ack(&mut self, at: usize) {
+        let device = &mut self.devices[at];
+        if let (Some(link), Some(cursor)) = (&mut device.link, &device.disk.cursor) {
+            link.peer.send(&json!({"type": "ack", "cursor": cursor})).await;
+        }
     }
 
     async fn read_one(&mut self, at: usize) {
@@ -90,7 +115,10 @@ impl World {
         match kind {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
-            "subscribed" | "position" | "caught_up" => {}
+            "settings_applied" => return,
+            "subscribed" | "position" | "caught_up" | "sync_trigger" => {}
+            // P5: of a conflict that awaits the user, before anything else.
+            "conflict_alert" => assert!(frame["action_required"] == true, "{frame}"),
             other => panic!("an unexpected frame {other}: {frame}"),
         }
         self.note(format!(
@@ -109,6 +137,11 @@ impl World {
             link.place = None;
             link.caught_up &= frame["fresh"].as_array().unwrap().is_empty();
         } else {
+            if kind == "sync_trigger" {
+                assert!(frame["reason"] == "held_back" && !link.held, "C9: said twice, or unknown: {frame}");
+            }
+            link.held = kind == "sync_trigger" || link.held && kind != "caught_up";
+            link.catches_up = link.catches_up.filter(|id| frame["id"] != *id);
             link.caught_up = kind == "caught_up" || link.caught_up && kind != "snapshot";
             link.place = frame["seq"].as_u64().or(link.place);
             device.disk.take(frame);

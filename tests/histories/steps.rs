@@ -11,7 +11,7 @@ use crate::reading::Until;
 use crate::world::{World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
-const STEPS: [(&str, usize); 22] = [
+const STEPS: [(&str, usize); 24] = [
     ("edit", 34),
     ("odd", 10),
     ("connect", 10),
@@ -34,6 +34,8 @@ const STEPS: [(&str, usize); 22] = [
     ("late", 1),
     ("purge", 2),
     ("judge", 4),
+    ("saver", 6),
+    ("catch up", 2),
 ];
 
 /// Those of a history in which the store is put back.
@@ -79,6 +81,8 @@ impl World {
             "unit" => self.move_user(at),
             "twin" => self.twin(at).await,
             "late" => self.late(at).await,
+            "saver" => self.save_battery(at).await,
+            "catch up" => self.catch_up(at).await,
             "save" => self.save().await,
             "put back" => self.put_back().await,
             _ => self.judge().await,
@@ -281,15 +285,9 @@ impl World {
         let kept = old.iter().filter(|(domain, _)| wish.contains_key(*domain));
         let kept = kept.map(|(domain, filters)| (domain.clone(), filters.clone())).collect();
         self.ask(at, json!({"type": "unsubscribe", "domains": gone}), kept).await;
-        let all = subscriptions(&wish);
+        self.devices[at].urgency = self.chance.urgency();
+        let all = subscriptions(&wish, self.devices[at].urgency);
         self.ask(at, json!({"type": "subscribe", "subscriptions": all}), wish).await;
-    }
-
-    async fn ack(&mut self, at: usize) {
-        let device = &mut self.devices[at];
-        if let (Some(link), Some(cursor)) = (&mut device.link, &device.disk.cursor) {
-            link.peer.send(&json!({"type": "ack", "cursor": cursor})).await;
-        }
     }
 
     /// Time goes on, or the hub's clock is set back. Nothing may be on the way: the model has to know when

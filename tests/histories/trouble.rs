@@ -93,7 +93,7 @@ impl World {
         let hello = hello.with(json!({
             "device": {"kind": device.kind, "install_id": link.install},
             "attempt": device.attempt - 1,
-            "subscriptions": subscriptions(&device.disk.wish),
+            "subscriptions": subscriptions(&device.disk.wish, device.urgency),
         }));
         let mut peer = Peer::open(self.host.hub(), synchub_protocol::Encoding::Json).await;
         peer.send(&hello.frame(self.host.hub())).await;

@@ -62,6 +62,7 @@ impl World {
                     kind,
                     priority,
                     unit: unit.map(str::to_owned),
+                    urgency: "all",
                     disk,
                     backup: None,
                     was_restored: false,
@@ -120,8 +121,10 @@ impl World {
             Peer::open(self.host.hub(), encoding).await
         };
         let says_time = self.chance.percent(80);
+        let urgency = self.chance.urgency();
         let device = &mut self.devices[at];
         device.attempt += 1;
+        device.urgency = urgency;
         let hello = Hello {
             tenant: self.ledgers[device.tenant].tenant.clone(),
             unit: device.unit.clone(),
@@ -131,7 +134,7 @@ impl World {
         let mut more = json!({
             "device": {"kind": device.kind, "install_id": install},
             "attempt": device.attempt,
-            "subscriptions": subscriptions(&device.disk.wish),
+            "subscriptions": subscriptions(&device.disk.wish, device.urgency),
         });
         if let Some(cursor) = &device.disk.cursor {
             more["cursor"] = json!(cursor);
@@ -161,6 +164,8 @@ impl World {
             caught_up: false,
             flights: std::collections::VecDeque::new(),
             asked: Vec::new(),
+            held: false,
+            catches_up: None,
         };
         if says_time {
             link.sample(offset_us);
@@ -320,13 +325,21 @@ pub(crate) fn some(wish: &Wish, chance: &mut Chance) -> Wish {
     wish
 }
 
-/// A wish as frames say it.
-pub(crate) fn subscriptions(wish: &Wish) -> Value {
-    let one = |(domain, filter): (&String, &Value)| match filter {
-        Value::Null => json!({"domain": domain}),
-        filter => json!({"domain": domain, "filter": filter}),
+/// A wish as frames say it, the first subscription of each domain with this priority.
+pub(crate) fn subscriptions(wish: &Wish, urgency: &str) -> Value {
+    let one = |domain: &String, place: usize, filter: &Value| {
+        let mut one = json!({"domain": domain});
+        if !filter.is_null() {
+            one["filter"] = filter.clone();
+        }
+        if place == 0 {
+            one["priority"] = json!(urgency);
+        }
+        one
     };
     wish.iter()
-        .flat_map(|(domain, filters)| filters.iter().map(move |filter| one((domain, filter))))
+        .flat_map(|(domain, filters)| {
+            filters.iter().enumerate().map(move |(place, filter)| one(domain, place, filter))
+        })
         .collect()
 }

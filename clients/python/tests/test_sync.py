@@ -438,7 +438,7 @@ class Requests(HubCase):
     async def test_what_this_version_does_not_offer_is_unknown_type(self):
         hub = await self.raw()
         await hub.hello(self.token())
-        for request, kind in enumerate(("catch_up", "pull", "resolve", "conflicts", "publish", "presence", "dance"), 2):
+        for request, kind in enumerate(("pull", "resolve", "conflicts", "presence", "dance"), 2):
             answer = await hub.ask({"type": kind, "id": request})
             self.assertEqual((answer["type"], answer["code"]), ("error", "unknown_type"), kind)
 

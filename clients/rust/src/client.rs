@@ -81,6 +81,7 @@ impl Client {
         };
         let settings = Settings {
             device: config.device,
+            is_service: config.is_service,
             encoding: config.encoding,
             backoff: config.backoff,
             ack_every: config.ack_every,
@@ -229,6 +230,15 @@ impl Client {
     pub fn set_device_state(&self, state: DeviceState) {
         self.handle.shared.lock().state.set_device_state(state);
         self.handle.shared.woken.notify_one();
+    }
+
+    /// Asks for what was held back (C9), and waits until the copy has it: [`Event::HeldBack`] says when there is something to
+    /// ask for. Offline it waits for the next connection. A hub that knows no `catch_up` holds nothing back: [`Event::Refused`]
+    /// says so, and the wait is over.
+    pub async fn catch_up(&self) -> Result<(), Stopped> {
+        let number = self.handle.shared.lock().state.catch_up();
+        self.handle.shared.woken.notify_one();
+        self.handle.shared.until(|inner| inner.state.has_caught_up(number).then_some(())).await
     }
 
     /// How many edits wait for their answer.

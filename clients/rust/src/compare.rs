@@ -52,7 +52,8 @@ impl Client {
     }
 
     /// Asks the hub what the subscribed domains add up to, and holds it against the copy at the same place
-    /// of the log. Waits until the client is connected and has caught up; edits that wait are no part of it.
+    /// of the log. Waits until the client is connected and has caught up, with what is held back (C9) too; edits that wait are no
+    /// part of it.
     pub async fn compare(&self) -> Result<Comparison, CompareError> {
         let mut differed = 0;
         for _ in 0..ATTEMPTS {

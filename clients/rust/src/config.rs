@@ -21,6 +21,9 @@ pub struct Config {
     pub token: Arc<dyn TokenSource>,
     /// The device. Its `install_id` is filled in by the client.
     pub device: Device,
+    /// Whether the client is a service with a token of a publisher or an operator: it has no device, publishes,
+    /// edits nothing, and the hub keeps nothing for it while it is away. False by default.
+    pub is_service: bool,
     /// How frames are written. `MessagePack` by default.
     pub encoding: Encoding,
     /// What the client wants to be sent. Nothing by default.
@@ -62,6 +65,7 @@ impl Config {
             url: url.into(),
             token,
             device,
+            is_service: false,
             encoding: Encoding::MessagePack,
             subscriptions: Vec::new(),
             storage: Box::new(MemoryStorage::default()),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::server::{ChangeOperation, EntryResult, Fresh, SettingsApplied};
+use synchub_protocol::server::{
+    ChangeOperation, ConflictAlert, EntryResult, EntrySettled, Fresh, Message, SettingsApplied, SyncTrigger,
+};
 use synchub_protocol::{Entry, ErrorCode, Timestamp};
 use uuid::Uuid;
 
@@ -65,6 +67,23 @@ pub enum Event {
         /// When that one ends.
         expires_at: Timestamp,
     },
+    /// A service says something.
+    Message(Message),
+    /// Changes or pushes that are not urgent are held back, for the subscriptions' priority or because the device saves battery (C9);
+    /// told once until the copy has caught up. [`crate::Client::catch_up`] brings them when it suits; if nobody calls it, they
+    /// come with the next connection at the latest.
+    HeldBack {
+        /// The domains that it was about first; none: pushes alone.
+        domains: Vec<String>,
+    },
+    /// The hub asks to sync: the app decides what that is worth. `queue_overflow` and `queue_expired` say that pushes were
+    /// dropped unseen.
+    SyncTrigger(SyncTrigger),
+    /// A conflict, to show and perhaps to decide. One that still awaits the user comes again after each
+    /// reconnect.
+    ConflictAlert(ConflictAlert),
+    /// A refused entry ended in the review inbox.
+    EntrySettled(EntrySettled),
     /// The hub knows the device's state.
     SettingsApplied(SettingsApplied),
     /// A whole request was refused.

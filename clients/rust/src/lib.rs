@@ -33,6 +33,10 @@
 //! - It edits with [`Client::create`], [`Client::edit`] and [`Client::delete`], online or not. Each gives a
 //!   [`Ticket`]; [`Ticket::stored`] says when the edit survives a kill, the ticket itself what became of it.
 //! - It listens to [`Client::events`] to know what to draw again.
+//! - Pushes of services come as events too: [`Event::Message`], [`Event::SyncTrigger`],
+//!   [`Event::ConflictAlert`]. A service itself publishes with [`Client::publish`].
+//! - What is not urgent may wait: [`Client::set_device_state`] and a subscription's priority say so,
+//!   [`Event::HeldBack`] and [`Client::catch_up`] are about what was held back.
 //! - It may prove with [`Client::compare`] that its copy holds what the hub holds.
 //! - It gives a [`TokenSource`] that fetches a fresh token, and acts on [`Event::Stopped`].
 //!
@@ -60,6 +64,7 @@ pub mod client;
 pub mod compare;
 pub mod config;
 pub mod event;
+pub mod publish;
 
 pub mod batches;
 pub mod copy;
@@ -82,6 +87,7 @@ pub use compare::{CompareError, Comparison};
 pub use config::{Backoff, Config, Install, TokenError, TokenSource};
 pub use copy::Reached;
 pub use event::{Event, Stats};
+pub use publish::{Publication, PublishError};
 pub use retry::{End, StopReason, Stopped};
 pub use session::DeviceState;
 pub use storage::{CopyRecord, MemoryStorage, SqliteStorage, Storage, StorageError};

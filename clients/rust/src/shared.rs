@@ -11,7 +11,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::event::Event;
 use crate::retry::{StopReason, Stopped};
-use crate::session::{State, Verdict};
+use crate::session::{PublishVerdict, State, Verdict};
 
 /// What the app wants of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) tickets: HashMap<u64, oneshot::Sender<EntryResult>>,
     /// Who waits for a comparison with the hub.
     pub(crate) comparing: HashMap<u64, oneshot::Sender<Verdict>>,
+    /// Who waits for something to be published.
+    pub(crate) publishing: HashMap<u64, oneshot::Sender<PublishVerdict>>,
     /// Made when the first listener comes: a client without listeners keeps no events.
     pub(crate) events: Option<broadcast::Sender<Event>>,
     pub(crate) stopped: Option<StopReason>,
@@ -66,6 +68,7 @@ impl Shared {
             stored_revision: 0,
             tickets: HashMap::new(),
             comparing: HashMap::new(),
+            publishing: HashMap::new(),
             events: None,
             stopped: None,
         };
@@ -96,6 +99,7 @@ impl Shared {
             inner.stopped = Some(reason.clone());
             inner.tickets.clear();
             inner.comparing.clear();
+            inner.publishing.clear();
             inner.emit(Event::Stopped { reason });
             inner.events = None;
         }

@@ -74,6 +74,11 @@ impl Filters {
         wanted.map(|(_, priority)| *priority).min()
     }
 
+    /// Whether one of the subscriptions leaves changes of low priority for later.
+    pub fn delays(&self) -> bool {
+        self.filters.iter().any(|(_, priority)| *priority != SubscriptionPriority::All)
+    }
+
     /// The same text for every way to say the same set of filters; priorities are not in it (C3).
     pub fn canonical(&self) -> String {
         if self.wants_everything() {

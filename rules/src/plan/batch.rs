@@ -2,6 +2,7 @@
 //!
 //! What an entry does to its record is decided elsewhere; here its ruling is carried out.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use synchub_protocol::server::{EntryError, Status};
@@ -9,13 +10,14 @@ use synchub_protocol::{Data, Entry, EntryFault, ErrorCode, Operation};
 use uuid::Uuid;
 
 use crate::group::{
-    BatchAnswer, BatchRow, Belonging, Decision, Domain, Outcome, ReviewKind, StoredBatch, StoredOutcome,
-    Submission, SubmittedEntry,
+    AS_IT_STANDS, BatchAnswer, BatchRow, Belonging, Decision, Domain, Outcome, ReviewKind, StoredBatch,
+    StoredOutcome, Submission, SubmittedEntry,
 };
 use crate::plan::answer::{self, answer, is_sinking, mark_status, mobile_id, not_applied, record_key, show};
 use crate::plan::entry::{self, Case, Ruling};
 use crate::plan::overlay::{Overlay, RecordKey, Start};
 use crate::plan::review::{self, Subject};
+use crate::push::PushBody;
 use crate::record::Record;
 
 /// Decides a batch, unless it was decided before or must not be.
@@ -30,6 +32,9 @@ pub(super) fn decide(overlay: &mut Overlay, submission: &Submission) -> Decision
         }
         return Decision::Answered(repeat(overlay, submission, &stored.outcomes));
     }
+    if let Some(id) = unknown_conflict(overlay, submission) {
+        return Decision::UnknownConflict(id);
+    }
     let mark = overlay.mark(author.install);
     if submission.first_number.is_some_and(|first| first > mark + 1) {
         return Decision::OutOfOrder;
@@ -37,6 +42,14 @@ pub(super) fn decide(overlay: &mut Overlay, submission: &Submission) -> Decision
     let start = overlay.begin(submission.atomic);
     let batch = Batch { submission, mark, start, failed: HashSet::new(), corrected: Vec::new() };
     Decision::Answered(batch.run(overlay))
+}
+
+/// A conflict that a push tells of and that is none of the tenant's.
+fn unknown_conflict(overlay: &Overlay, submission: &Submission) -> Option<Uuid> {
+    submission.pushes.iter().find_map(|push| match push.body {
+        PushBody::ConflictAlert { conflict_id } if !overlay.has_conflict(conflict_id) => Some(conflict_id),
+        _ => None,
+    })
 }
 
 fn repeat(overlay: &Overlay, submission: &Submission, stored: &[StoredOutcome]) -> BatchAnswer {
@@ -76,6 +89,9 @@ impl Batch<'_> {
                 self.sink(overlay, &mut outcomes);
                 break;
             }
+        }
+        for push in &self.submission.pushes {
+            overlay.log_push(&self.submission.author, push);
         }
         self.remember(overlay, outcomes)
     }
@@ -142,6 +158,7 @@ impl Batch<'_> {
     ) -> StoredOutcome {
         let author = &self.submission.author;
         let key = (domain.no, entry.mobile_id);
+        let entry = &*on_what_stands(overlay, key, entry);
         // A client that numbers anew what a restored hub forgot may name a number that is not refused yet.
         let own = self.number(place).unwrap_or(u64::MAX);
         if let Some(number) = entry.corrects.filter(|corrects| *corrects < own) {
@@ -277,6 +294,15 @@ impl Batch<'_> {
         show(overlay, self.submission, &mut outcomes);
         BatchAnswer { outcomes, seq: overlay.writes.head.seq, repeated: false }
     }
+}
+
+/// The entry with the version of the record as it stands, where it goes on that one.
+fn on_what_stands<'e>(overlay: &Overlay, key: RecordKey, entry: &'e Entry) -> Cow<'e, Entry> {
+    if entry.version != AS_IT_STANDS {
+        return Cow::Borrowed(entry);
+    }
+    let version = overlay.slot(key).map_or(0, |slot| slot.record.version);
+    Cow::Owned(Entry { version, ..entry.clone() })
 }
 
 fn as_sent(entry: &Entry) -> serde_json::Value {

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use synchub_protocol::RawEntry;
+use synchub_protocol::client::Push;
+use synchub_protocol::entry::RawChange;
 
 /// Hashes what the idempotency of a batch covers: its entries and its two settings as decoded, so that
 /// the encoding, the order of keys and unknown keys make no difference. A setting that is absent is
@@ -19,6 +21,29 @@ pub fn request_hash(entries: &[RawEntry], atomic: bool, cross_device: bool) -> [
                 write(&mut text, b'p', &fault.partial);
             }
         }
+        hash.update(&text);
+    }
+    hash.finalize().into()
+}
+
+/// Hashes what the idempotency of a service's request covers in the same way: its changes and its pushes.
+pub fn publish_hash(changes: &[RawChange], pushes: &[Push]) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix(b"publish");
+    let mut text = Vec::new();
+    for RawChange { change, .. } in changes {
+        text.clear();
+        match change {
+            Ok(change) => write(&mut text, b'e', change),
+            Err(fault) => {
+                write(&mut text, b'f', &fault.message);
+                write(&mut text, b'p', &fault.partial);
+            }
+        }
+        hash.update(&text);
+    }
+    for push in pushes {
+        text.clear();
+        write(&mut text, b'm', push);
         hash.update(&text);
     }
     hash.finalize().into()

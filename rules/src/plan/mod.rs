@@ -18,7 +18,7 @@ mod review;
 mod slot;
 mod write;
 
-pub use hash::request_hash;
+pub use hash::{publish_hash, request_hash};
 pub use reads::reads;
 
 use crate::group::{Loaded, Plan, Submission};

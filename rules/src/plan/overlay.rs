@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use synchub_protocol::Priority;
 use synchub_protocol::server::EntryError;
 use uuid::Uuid;
 
@@ -38,6 +39,7 @@ pub(super) struct Overlay {
     marks: HashMap<InstallNo, u64>,
     refused: HashMap<(InstallNo, u64), EntryError>,
     corrections: HashMap<(InstallNo, u64), StoredReview>,
+    conflicts: HashMap<Uuid, bool>,
     /// What the records were before the atomic batch that is being decided.
     undo: Option<HashMap<RecordKey, Option<Undo>>>,
 }
@@ -79,6 +81,7 @@ impl Overlay {
             marks: loaded.marks,
             refused: loaded.refused,
             corrections: loaded.corrections,
+            conflicts: loaded.conflicts,
             undo: None,
         }
     }
@@ -227,6 +230,19 @@ impl Overlay {
             let is_its_own = review.install == install && review.number == Some(number);
             !(review.kind == ReviewKind::Refused && is_its_own)
         });
+    }
+
+    /// Whether the tenant has a conflict.
+    pub(super) fn has_conflict(&self, id: Uuid) -> bool {
+        self.conflicts.contains_key(&id) || self.writes.reviews.iter().any(|review| review.id == id)
+    }
+
+    /// How urgent an alert is: high while somebody has to decide (P3).
+    pub(super) fn alert_priority(&self, id: Uuid) -> Priority {
+        let new = self.writes.reviews.iter().find(|review| review.id == id);
+        let awaits = new.map(|review| review.kind == ReviewKind::Manual);
+        let awaits = awaits.or_else(|| self.conflicts.get(&id).copied()).unwrap_or(false);
+        if awaits { Priority::High } else { Priority::Normal }
     }
 
     pub(super) fn finish(mut self) -> Writes {

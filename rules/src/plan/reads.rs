@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::group::{Reads, Submission, SubmittedEntry};
+use crate::push::PushBody;
 
 /// Lists what the store must find for these batches, each thing once and in order.
 pub fn reads(submissions: &[Submission]) -> Reads {
@@ -16,6 +17,10 @@ pub fn reads(submissions: &[Submission]) -> Reads {
             reads.installs.push(author.install);
             reads.numbers.extend((first..).take(submission.entries.len()).map(|n| (author.install, n)));
         }
+        reads.conflicts.extend(submission.pushes.iter().filter_map(|push| match push.body {
+            PushBody::ConflictAlert { conflict_id } => Some(conflict_id),
+            _ => None,
+        }));
         for entry in &submission.entries {
             if let SubmittedEntry::Entry { entry, .. } = entry {
                 reads.corrections.extend(entry.corrects.map(|number| (author.install, number)));
@@ -32,6 +37,7 @@ pub fn reads(submissions: &[Submission]) -> Reads {
     sort(&mut reads.installs);
     sort(&mut reads.numbers);
     sort(&mut reads.corrections);
+    sort(&mut reads.conflicts);
     reads
 }
 

@@ -9,6 +9,7 @@ use crate::conflict::owners;
 use crate::domain::Visibility;
 use crate::group::{Author, Domain};
 use crate::plan::overlay::{Overlay, RecordKey};
+use crate::push::{PushBody, PushRow, SubmittedPush};
 use crate::record::{
     Head, LogRow, NOT_LOGGED, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, View, Write,
 };
@@ -134,11 +135,35 @@ impl Overlay {
     }
 
     fn append(&mut self, row: LogRow) -> Head {
+        let Head { seq, time_us } = self.next_place();
+        self.push_row(LogRow { seq, time_us, ..row });
+        self.writes.head
+    }
+
+    /// Appends a push's row.
+    pub(super) fn log_push(&mut self, author: &Author, push: &SubmittedPush) {
+        let priority = match push.body {
+            PushBody::ConflictAlert { conflict_id } => self.alert_priority(conflict_id),
+            _ => push.priority.unwrap_or_default(),
+        };
+        let Head { seq, time_us } = self.next_place();
+        self.writes.pushes.push(PushRow {
+            seq,
+            time_us,
+            scope: push.scope,
+            id: push.id,
+            priority,
+            install: author.install,
+            expires_us: time_us.saturating_add(push.ttl_us),
+            body: push.body.clone(),
+        });
+    }
+
+    /// The next place and time of the log (T1).
+    fn next_place(&mut self) -> Head {
         let last = self.writes.head;
         let seq = last.seq.max(self.epoch << 40) + 1;
-        let time_us = self.now_us.max(last.time_us + 1);
-        self.push_row(LogRow { seq, time_us, ..row });
-        self.writes.head = Head { seq, time_us };
+        self.writes.head = Head { seq, time_us: self.now_us.max(last.time_us + 1) };
         self.writes.head
     }
 }

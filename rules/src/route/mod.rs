@@ -12,6 +12,8 @@ pub use replay::{PageDelivery, PageRow, ReplayPage};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use synchub_protocol::client::SubscriptionPriority;
+
 use crate::filter::Filters;
 use crate::record::{DomainNo, LogRow, Sight, View};
 
@@ -38,6 +40,13 @@ pub struct Audience {
 /// Whether a record is in somebody's view of its domain.
 pub fn is_in_view(view: &View, sight: &Sight, filters: &Filters) -> bool {
     sight.covers(view.scope) && filters.matches(&view.data)
+}
+
+/// The most permissive priority among the subscriptions that a change matches (C3), by the record before or
+/// after it, as far as that may be seen.
+pub fn asked_priority(row: &LogRow, sight: &Sight, filters: &Filters) -> SubscriptionPriority {
+    let views = [&row.before, &row.after].into_iter().flatten().filter(|view| sight.covers(view.scope));
+    views.filter_map(|view| filters.priority(&view.data)).min().unwrap_or_default()
 }
 
 /// What a live row is to somebody; none if it is nothing. A row of a scope that may not be seen is

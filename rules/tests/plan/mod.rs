@@ -7,6 +7,7 @@ mod digests;
 mod edits;
 mod histories;
 mod memory;
+mod pushes;
 mod reads;
 mod scopes;
 mod silent;

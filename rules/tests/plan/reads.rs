@@ -30,6 +30,7 @@ fn inv7_a_group_reads_each_thing_once_and_in_order() {
         installs: vec![20],
         numbers: vec![(20, 5), (20, 6), (20, 7)],
         corrections: vec![(20, 4)],
+        conflicts: Vec::new(),
         records,
     };
     assert_eq!(reads(&submissions), expected);

@@ -162,6 +162,7 @@ impl Batch {
             first_number: self.first,
             atomic: self.atomic,
             entries: self.entries,
+            pushes: Vec::new(),
             heap: 0,
             received_us,
         }

@@ -1,7 +1,7 @@
 //! A session's place in the log and what it still owes the device: snapshots, a replay, then live.
 //!
 //! Pure: what is to be sent next follows from this alone, and every cursor is made here (C1–C4). The
-//! place moves only forward, except to the place where a running snapshot began.
+//! place moves only forward, except to where a running snapshot began or to what was held back.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -42,6 +42,12 @@ pub(crate) struct Progress {
     base: Head,
     covered: BTreeMap<DomainNo, CoverHash>,
     fresh: VecDeque<FreshDomain>,
+    /// Every push up to here was sent, waits, or is owed apart (P2).
+    pushed: u64,
+    /// Rows that wait, each with the place before it: no cursor goes past the first (C2).
+    held: BTreeMap<u64, Head>,
+    /// The place before the oldest change that is held back (C9): no cursor goes past it either.
+    delayed: Option<Head>,
 }
 
 /// A page of a snapshot that is to be read next.
@@ -67,8 +73,17 @@ impl Progress {
             }
             Known::Nothing(reason) => (head, BTreeMap::new(), None, reason),
         };
-        let mut progress =
-            Self { tenant, epoch, at, base: at, covered: BTreeMap::new(), fresh: VecDeque::new() };
+        let mut progress = Self {
+            tenant,
+            epoch,
+            at,
+            base: at,
+            covered: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            pushed: head.seq,
+            held: BTreeMap::new(),
+            delayed: None,
+        };
         let fresh = progress.cover(&covered, running, reason, subscriptions);
         (progress, fresh)
     }
@@ -76,7 +91,7 @@ impl Progress {
     /// Takes another set of subscriptions; domains that it adds or changes are fresh (C3).
     pub(crate) fn subscribe(&mut self, subscriptions: &Subscriptions) -> Vec<Fresh> {
         let (was_fresh, running) = (!self.fresh.is_empty(), self.running());
-        self.base = self.place();
+        self.base = self.reached();
         let covered = std::mem::take(&mut self.covered);
         let fresh = self.cover(&covered, running, FreshReason::New, subscriptions);
         if was_fresh && self.fresh.is_empty() {
@@ -169,9 +184,64 @@ impl Progress {
         self.at
     }
 
-    /// The place that a cursor names: never past what a running snapshot has to be followed by (C2, C4).
-    pub(crate) fn place(&self) -> Head {
+    /// Whether a push at a place is still to be taken; from now on it is not.
+    pub(crate) fn take_push(&mut self, seq: u64) -> bool {
+        let is_new = seq > self.pushed;
+        self.pushed = seq.max(self.pushed);
+        is_new
+    }
+
+    /// Up to where pushes were taken.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// The row at a place waits; `before` is a place before it that was reached.
+    pub(crate) fn hold(&mut self, seq: u64, before: Head) {
+        self.held.insert(seq, before);
+    }
+
+    /// The row at a place waits no longer.
+    pub(crate) fn release(&mut self, seq: u64) {
+        self.held.remove(&seq);
+    }
+
+    /// Whether a row waits, or a change is held back.
+    pub(crate) fn is_held(&self) -> bool {
+        !self.held.is_empty() || self.delayed.is_some()
+    }
+
+    /// A change is held back; `before` is the place before it, which was reached.
+    pub(crate) fn delay(&mut self, before: Head) {
+        self.delayed.get_or_insert(before);
+    }
+
+    /// Whether a change is held back.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delayed.is_some()
+    }
+
+    /// Goes back before the oldest change that is held back, so that the replay brings all of them (C9).
+    pub(crate) fn go_back(&mut self) {
+        let Some(before) = self.delayed.take() else { return };
+        for place in [&mut self.at, &mut self.base] {
+            if before.seq < place.seq {
+                *place = before;
+            }
+        }
+    }
+
+    /// Where the replay would begin now: what waits is another matter.
+    fn reached(&self) -> Head {
         if self.fresh.is_empty() || self.at.seq < self.base.seq { self.at } else { self.base }
+    }
+
+    /// The place that a cursor names: never past what waits or is held back, nor past what a running snapshot
+    /// has to be followed by (C2, C4).
+    pub(crate) fn place(&self) -> Head {
+        let held = self.held.first_key_value().map(|(_, before)| *before);
+        let places = [Some(self.reached()), held, self.delayed];
+        places.into_iter().flatten().min_by_key(|place| place.seq).unwrap_or(self.at)
     }
 
     /// The cursor for everything that was sent.

@@ -148,3 +148,54 @@ fn inv5_the_place_never_goes_back() {
     progress.advance(head(7));
     assert_eq!(progress.at(), head(9));
 }
+
+#[test]
+fn c2_inv5_no_cursor_is_past_what_waits() {
+    let (mut progress, _) =
+        Progress::begin((TENANT, EPOCH, head(5)), Known::Cursor(caught_up(5)), &subscriptions(&[("a", 0)]));
+    progress.advance(head(7));
+    progress.hold(8, head(7));
+    progress.hold(9, head(8));
+    progress.advance(head(12));
+    assert_eq!((progress.at(), progress.cursor().place(), progress.is_held()), (head(12), head(7), true));
+    progress.release(8);
+    assert_eq!(progress.place(), head(8));
+    assert!(!progress.subscribe(&subscriptions(&[("a", 0), ("c", 0)])).is_empty());
+    progress.snapshot_done();
+    assert_eq!((progress.at(), progress.place()), (head(12), head(8)), "a snapshot begins where it is");
+    progress.release(9);
+    assert_eq!((progress.place(), progress.is_held()), (head(12), false));
+}
+
+#[test]
+fn p2_pushes_up_to_the_head_at_hello_are_owed_apart_and_each_is_taken_once() {
+    let (mut progress, _) =
+        Progress::begin((TENANT, EPOCH, head(30)), Known::Cursor(caught_up(5)), &subscriptions(&[("a", 0)]));
+    let taken: Vec<_> = [6, 30, 31, 31, 33, 32].map(|seq| progress.take_push(seq)).to_vec();
+    assert_eq!(taken, [false, false, true, false, true, false]);
+    assert_eq!(progress.pushed(), 33);
+}
+
+#[test]
+fn c2_c9_no_cursor_is_past_what_is_held_back_and_a_catch_up_goes_back_to_it() {
+    let two = subscriptions(&[("a", 0), ("b", 0)]);
+    let (mut progress, _) = Progress::begin((TENANT, EPOCH, head(9)), Known::Cursor(caught_up(5)), &two);
+    progress.advance(head(6));
+    progress.delay(head(6));
+    progress.advance(head(8));
+    progress.delay(head(7));
+    assert_eq!((progress.at(), progress.place(), progress.is_held()), (head(8), head(6), true));
+    progress.hold(6, head(5));
+    assert_eq!(progress.cursor().place(), head(5), "a push that waits stands before it");
+    progress.release(6);
+    let three = subscriptions(&[("a", 0), ("b", 0), ("c", 0)]);
+    assert_eq!(names(&progress.subscribe(&three)), [("c", FreshReason::New)]);
+    assert_eq!(progress.cursor().place(), head(6), "while it is held back");
+    progress.go_back();
+    assert_eq!((progress.cursor().place(), progress.is_delayed()), (head(6), false));
+    progress.snapshot_done();
+    assert_eq!((progress.at(), progress.place()), (head(6), head(6)), "the replay brings it");
+    progress.advance(head(9));
+    progress.go_back();
+    assert_eq!(progress.at(), head(9), "nothing is held back any more");
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use synchub_protocol::server::{ConflictInfo, EntryError, Resolution, Status, Strategy};
 use synchub_protocol::{DeviceKind, ErrorCode, Priority};
 use synchub_rules::group::StoredOutcome;
+use synchub_rules::push::PushBody;
 use synchub_rules::record::{Stamp, SyncStatus, Write};
 use uuid::Uuid;
 
@@ -99,6 +100,14 @@ pub(super) fn decode_error(body: &[u8]) -> Result<EntryError, Unreadable> {
     decode::<ErrorBody>("a refusal", body).map(EntryError::from)
 }
 
+pub(super) fn encode_push(id: Uuid, body: &PushBody) -> Vec<u8> {
+    encode(&(id, body))
+}
+
+pub(super) fn decode_push(body: &[u8]) -> Result<(Uuid, PushBody), Unreadable> {
+    decode("a push", body)
+}
+
 #[derive(Serialize, Deserialize)]
 struct ConflictBody(Uuid, Strategy, Resolution);
 
@@ -179,6 +188,33 @@ pub(super) fn strategy(strategy: Strategy) -> i64 {
         Strategy::DevicePriority => 5,
         Strategy::Manual => 6,
     }
+}
+
+const STRATEGIES: [Strategy; 7] = [
+    Strategy::Unknown,
+    Strategy::ClientWins,
+    Strategy::ServerWins,
+    Strategy::MostRecentWins,
+    Strategy::PreserveEscalation,
+    Strategy::DevicePriority,
+    Strategy::Manual,
+];
+const RESOLUTIONS: [Resolution; 5] = [
+    Resolution::Unknown,
+    Resolution::Client,
+    Resolution::Server,
+    Resolution::Merged,
+    Resolution::ManualRequired,
+];
+
+/// The strategy behind a number; a review without one has none that is known.
+pub(super) fn from_strategy(number: Option<i64>) -> Strategy {
+    STRATEGIES.into_iter().find(|known| Some(strategy(*known)) == number).unwrap_or(Strategy::Unknown)
+}
+
+/// The resolution behind a number.
+pub(super) fn from_resolution(number: Option<i64>) -> Resolution {
+    RESOLUTIONS.into_iter().find(|known| Some(resolution(*known)) == number).unwrap_or(Resolution::Unknown)
 }
 
 pub(super) fn resolution(resolution: Resolution) -> i64 {

@@ -46,8 +46,8 @@ pub(super) fn commit(writer: &mut Writer, group: Group) -> Result<Committed, Fau
     fail::fail_point!("store::after_commit");
     let inserted = writes.records.iter().filter(|write| write.is_new).map(|write| write.record.no + 1);
     writer.next_record = inserted.max().unwrap_or(next_record).max(next_record);
-    let Writes { rows, rows_are_bare, head, .. } = writes;
-    Ok(Committed { decisions, rows, rows_are_bare, epoch, head })
+    let Writes { rows, pushes, rows_are_bare, head, .. } = writes;
+    Ok(Committed { decisions, rows, pushes, rows_are_bare, epoch, head })
 }
 
 fn place(epoch: u64, head: Head) -> LogPlace {
@@ -67,12 +67,19 @@ fn run_plan(plan: PlanFn, loaded: Loaded) -> Result<Plan, Fault> {
 
 /// Places and times rise strictly from the head on, and the new head is the last row (T1).
 fn check_log(before: Head, writes: &Writes) -> Result<(), Fault> {
+    let rows = writes.rows.iter().map(|row| Head { seq: row.seq, time_us: row.time_us });
+    let pushes = writes.pushes.iter().map(|row| Head { seq: row.seq, time_us: row.time_us });
+    let mut places: Vec<_> = rows.chain(pushes).collect();
+    // Each of the two has to be in order by itself: stable, so that what is not stays so.
+    if !writes.pushes.is_empty() {
+        places.sort_by_key(|place| place.seq);
+    }
     let mut last = before;
-    for row in &writes.rows {
-        if row.seq <= last.seq || row.time_us <= last.time_us {
-            return Err(Fault::Mismatch(format!("log row {} does not follow row {}", row.seq, last.seq)));
+    for place in places {
+        if place.seq <= last.seq || place.time_us <= last.time_us {
+            return Err(Fault::Mismatch(format!("log row {} does not follow row {}", place.seq, last.seq)));
         }
-        last = Head { seq: row.seq, time_us: row.time_us };
+        last = place;
     }
     if writes.head == last {
         return Ok(());

@@ -9,9 +9,10 @@ use synchub_rules::record::{Scope, SyncStatus, TenantNo, Write};
 use uuid::Uuid;
 
 use super::codec;
+use super::origins::Found;
 use super::reader::Reader;
 use super::rows::{self, RecordRow};
-use crate::store::StoreError;
+use crate::store::{DeliveryQuery, StoreError};
 
 /// Looks into a store without becoming its hub: for people, while a hub may be running on it.
 #[derive(Debug)]
@@ -41,6 +42,11 @@ impl Inspector {
     /// At most `limit` rows of a tenant's log after a place.
     pub async fn log(&self, tenant: &str, after: u64, limit: u32) -> Result<Vec<Value>, StoreError> {
         self.0.find_log(tenant, after, limit).await
+    }
+
+    /// A part of the delivery log.
+    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Value>, StoreError> {
+        self.0.find_deliveries(query).await
     }
 
     /// The digests of a tenant's domains; of one domain where given, then each scope's too.
@@ -137,6 +143,10 @@ impl Reader {
         read.commit().await?;
         let mut rows = Vec::with_capacity(found.len());
         for row in found {
+            if row.kind == rows::PUSH {
+                rows.push(self.push_row(row, &origins).await?);
+                continue;
+            }
             rows.push(json!({
                 "seq": row.seq,
                 "time": Timestamp(row.time_us),
@@ -152,6 +162,21 @@ impl Reader {
             }));
         }
         Ok(rows)
+    }
+
+    async fn push_row(&self, row: LogFound, origins: &Found) -> Result<Value, StoreError> {
+        let (id, body) = codec::decode_push(&row.old)?;
+        Ok(json!({
+            "seq": row.seq,
+            "time": Timestamp(row.time_us),
+            "scope": self.scope(Scope::from_number(row.scope)).await?,
+            "kind": "push",
+            "push_id": id,
+            "says": body,
+            "expires": Timestamp(row.version),
+            "origin": origins.get(row.install)?,
+            "priority": codec::from_flags(row.flags)?.0,
+        }))
     }
 
     pub(super) async fn find_digests(
@@ -187,7 +212,7 @@ impl Reader {
             "SELECT log.seq, log.time_us, log.scope, kind, domain.name AS domain, record.key, log.version,
                           prev, install, log.flags, old
                    FROM log
-                     JOIN domain ON domain.no = log.domain
+                     LEFT JOIN domain ON domain.no = log.domain
                      LEFT JOIN record ON record.rid = log.rid
                    WHERE log.tenant = ?1 AND log.seq > ?2 ORDER BY log.seq LIMIT ?3";
         let rows =
@@ -260,7 +285,7 @@ struct LogFound {
     time_us: i64,
     scope: i64,
     kind: i64,
-    domain: String,
+    domain: Option<String>,
     key: Option<Vec<u8>>,
     version: i64,
     prev: i64,

@@ -41,6 +41,7 @@ pub(super) fn load(
         marks: load_numbers(transaction, "SELECT mark FROM install WHERE no = ?1", &reads.installs)?,
         refused: load_refused(transaction, &reads.numbers)?,
         corrections: load_corrections(transaction, &reads.corrections)?,
+        conflicts: load_conflicts(transaction, tenant, &reads.conflicts)?,
         free_numbers: (next_record..).take(wanted.len() - records.len()).collect(),
         records,
     })
@@ -114,6 +115,23 @@ fn load_corrections(
         corrections.extend(found.map(|review| ((install, number), review)));
     }
     Ok(corrections)
+}
+
+/// The conflicts that are the tenant's, and whether each awaits a person.
+fn load_conflicts(
+    transaction: &Transaction<'_>,
+    tenant: TenantNo,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, bool>, Fault> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT kind = 2 AND state = 1 FROM review WHERE id = ?1 AND tenant = ?2 AND kind < 3 AND key IS NOT NULL",
+    )?;
+    let mut conflicts = HashMap::new();
+    for id in sorted(ids) {
+        let found = statement.query_row(params![&id.as_bytes()[..], tenant], |row| row.get(0)).optional()?;
+        conflicts.extend(found.map(|awaits: bool| (id, awaits)));
+    }
+    Ok(conflicts)
 }
 
 /// Each record once, with the lowest version that was asked for.

@@ -7,6 +7,7 @@ mod backup;
 mod codec;
 mod commit;
 mod copies;
+mod deliveries;
 mod digests;
 mod fault;
 mod history;
@@ -14,6 +15,7 @@ mod inspect;
 mod load;
 mod origins;
 mod purge;
+mod pushes;
 mod reader;
 mod register;
 mod rescope;
@@ -29,7 +31,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use synchub_rules::record::{DeviceNo, DomainNo, History, PartyNo, RecordNo, TenantNo};
+use synchub_rules::push::PushRow;
+use synchub_rules::record::{DeviceNo, DomainNo, History, PartyNo, RecordNo, Scope, TenantNo};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -38,8 +41,9 @@ use self::reader::Reader;
 use self::schema::Identity;
 use self::writer::{Writer, WriterHandle};
 use crate::store::{
-    CommitError, Committed, DigestQuery, Digests, Group, LogPage, LogPlace, LogQuery, PartyKind, PurgeQuery,
-    Purged, Registered, Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
+    CommitError, Committed, Conflict, ConflictQuery, DeliveryNote, DeliveryQuery, DigestQuery, Digests,
+    Group, LogPage, LogPlace, LogQuery, Owed, OwedQuery, PartyKind, PurgeQuery, Purged, Registered,
+    Registration, SnapshotPage, SnapshotQuery, Store, StoreError, Visible, Witness,
 };
 
 pub use self::backup::{BackupError, backup};
@@ -134,6 +138,46 @@ impl Store for SqliteStore {
 
     async fn save_acks(&self, acks: Vec<(DeviceNo, u64)>) -> Result<(), StoreError> {
         Ok(self.writer.run(move |writer| register::save_acks(writer, &acks)).await?)
+    }
+
+    async fn note_deliveries(&self, notes: Vec<DeliveryNote>) -> Result<(), StoreError> {
+        Ok(self.writer.run(move |writer| deliveries::note(writer, &notes)).await?)
+    }
+
+    async fn owed(&self, query: OwedQuery) -> Result<Owed, StoreError> {
+        let known = self.known.of(query.tenant);
+        let owed = self.reader.owed(query).await?;
+        self.believe(query.tenant, known, owed.place).await?;
+        Ok(owed)
+    }
+
+    async fn pushes(
+        &self,
+        tenant: TenantNo,
+        seqs: Vec<u64>,
+        bytes: usize,
+    ) -> Result<(Vec<PushRow>, usize), StoreError> {
+        self.reader.pushes(tenant, &seqs, bytes).await
+    }
+
+    async fn conflicts(&self, tenant: TenantNo, query: ConflictQuery) -> Result<Vec<Conflict>, StoreError> {
+        self.reader.conflicts(tenant, query).await
+    }
+
+    async fn recipients(
+        &self,
+        tenant: TenantNo,
+        names: Vec<(String, Option<String>)>,
+    ) -> Result<Vec<Option<Scope>>, StoreError> {
+        self.reader.recipients(tenant, &names).await
+    }
+
+    async fn count_devices(&self, tenant: TenantNo, scopes: Vec<Scope>) -> Result<Vec<u64>, StoreError> {
+        self.reader.count_devices(tenant, &scopes).await
+    }
+
+    async fn find_deliveries(&self, query: DeliveryQuery) -> Result<Vec<serde_json::Value>, StoreError> {
+        self.reader.find_deliveries(query).await
     }
 
     async fn tenants_to_purge(

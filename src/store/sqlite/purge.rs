@@ -41,6 +41,9 @@ const DELETE_REFUSED: &str = "DELETE FROM refused WHERE (install, number) IN
 const DELETE_REVIEWS: &str = "DELETE FROM review WHERE no IN
     (SELECT no FROM review INDEXED BY review_closed WHERE state <> 1 AND at_us < ?1 ORDER BY at_us LIMIT ?2)";
 
+const DELETE_DELIVERIES: &str = "DELETE FROM push_exception WHERE (device, seq, what) IN
+    (SELECT device, seq, what FROM push_exception WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)";
+
 pub(super) fn purge(writer: &mut Writer, query: &PurgeQuery) -> Result<Purged, Fault> {
     let limit = query.limit.max(1);
     let purged = writer.transact(|transaction| {
@@ -50,6 +53,7 @@ pub(super) fn purge(writer: &mut Writer, query: &PurgeQuery) -> Result<Purged, F
             Purgeable::Batches => purge_rows(transaction, DELETE_BATCHES, query.before_us, limit)?,
             Purgeable::Refused => purge_rows(transaction, DELETE_REFUSED, query.before_us, limit)?,
             Purgeable::Reviews => purge_rows(transaction, DELETE_REVIEWS, query.before_us, limit)?,
+            Purgeable::Deliveries => purge_rows(transaction, DELETE_DELIVERIES, query.before_us, limit)?,
         };
         fail::fail_point!("purge::before_commit");
         Ok(purged)
@@ -141,6 +145,13 @@ mod tests {
                 &["PRIMARY KEY (install=? AND number=?)", "COVERING INDEX refused_at (at_us<?)"],
             ),
             (DELETE_REVIEWS, &["PRIMARY KEY (rowid=?)", "INDEX review_closed (at_us<?)"]),
+            (
+                DELETE_DELIVERIES,
+                &[
+                    "PRIMARY KEY (device=? AND seq=? AND what=?)",
+                    "COVERING INDEX push_exception_at (at_us<?)",
+                ],
+            ),
         ] {
             let plan = plan(&database, sql);
             assert!(indexes.iter().all(|index| plan.contains(index)), "{sql}: {plan}");

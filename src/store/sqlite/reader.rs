@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use synchub_rules::push::Address;
 use synchub_rules::record::{Head, History, Record, RecordNo, Scope, Sight, TenantNo};
 
 use super::origins::Origins;
@@ -81,7 +82,7 @@ impl Reader {
         match &query.sight {
             Sight::Everything => found = all_log_rows(&mut read, &query, limit).await?,
             Sight::Scopes(scopes) => {
-                for scope in distinct(scopes) {
+                for scope in distinct(scopes, query.address) {
                     found.extend(log_rows(&mut read, &query, scope, limit).await?);
                 }
             }
@@ -91,14 +92,18 @@ impl Reader {
         let fitting = fitting(&mut read, &query, &found).await?;
         let is_full = found.len() == limit || fitting < found.len();
         found.truncate(fitting);
+        let end = found.last().filter(|_| is_full).map(LogRowFound::place).transpose()?;
+        let (pushes, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.kind == rows::PUSH);
+        let found: Vec<_> = found.into_iter().filter(|row| query.sight.covers(row.scope())).collect();
+        let pushes = pushes.iter().filter(|row| query.address.is_some_and(|own| own.covers(row.scope())));
+        let pushes = super::pushes::at_places(&mut read, query.tenant, pushes.map(|row| row.seq)).await?;
         let records: Vec<RecordNo> = found.iter().map(|row| row.rid).collect();
         let records = records_by_number(&mut read, query.tenant, records).await?;
         let records = records.into_iter().map(|(no, record)| (no, Arc::new(record))).collect();
         let origins = self.origins.find(&mut read, found.iter().map(|row| row.install)).await?;
         read.commit().await?;
         let rows = found.into_iter().map(|row| row.page_row(&origins)).collect::<Result<Vec<_>, _>>()?;
-        let end = rows.last().filter(|_| is_full).map(|row| Head { seq: row.seq, time_us: row.time_us });
-        Ok(LogPage { place, end: end.unwrap_or(place.head), rows, records })
+        Ok(LogPage { place, end: end.unwrap_or(place.head), rows, pushes, records })
     }
 
     pub(super) async fn snapshot_page(&self, query: SnapshotQuery) -> Result<SnapshotPage, StoreError> {
@@ -165,7 +170,7 @@ impl Reader {
 }
 
 /// The epoch is read with the head: both are from one moment.
-async fn place_in(read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
+pub(super) async fn place_in(read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreError> {
     let sql = "SELECT CAST(value AS INTEGER), ifnull(seq, 0), ifnull(last_us, 0), ifnull(horizon, 0)
                FROM meta LEFT JOIN tenant ON no = ?1 WHERE key = 'epoch'";
     let row: Option<(i64, i64, i64, i64)> =
@@ -175,11 +180,12 @@ async fn place_in(read: &mut Read, tenant: TenantNo) -> Result<LogPlace, StoreEr
     Ok(LogPlace { epoch: codec::from_db(epoch)?, head, horizon: codec::from_db(horizon)? })
 }
 
-fn distinct(scopes: &[Scope]) -> HashSet<Scope> {
-    scopes.iter().copied().collect()
+fn distinct(scopes: &[Scope], address: Option<Address>) -> HashSet<Scope> {
+    let addressed = address.into_iter().flat_map(Address::scopes);
+    scopes.iter().copied().chain(addressed).collect()
 }
 
-fn limit_parameter(limit: usize) -> i64 {
+pub(super) fn limit_parameter(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -194,9 +200,19 @@ struct LogRowFound {
     version: i64,
     install: i64,
     flags: i64,
+    /// What a push takes.
+    push_bytes: i64,
 }
 
 impl LogRowFound {
+    fn scope(&self) -> Scope {
+        Scope::from_number(self.scope)
+    }
+
+    fn place(&self) -> Result<Head, StoreError> {
+        Ok(Head { seq: codec::from_db(self.seq)?, time_us: self.time_us })
+    }
+
     fn page_row(self, origins: &super::origins::Found) -> Result<PageRow, StoreError> {
         Ok(PageRow {
             seq: codec::from_db(self.seq)?,
@@ -233,7 +249,8 @@ async fn all_log_rows(
     query: &LogQuery,
     limit: usize,
 ) -> Result<Vec<LogRowFound>, StoreError> {
-    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags FROM log
+    let sql = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags,
+                 CASE kind WHEN 5 THEN length(old) ELSE 0 END AS push_bytes FROM log
                WHERE tenant = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     let rows = sqlx::query_as(sql)
         .bind(query.tenant)
@@ -253,6 +270,7 @@ async fn fitting(read: &mut Read, query: &LogQuery, rows: &[LogRowFound]) -> Res
     let mut bytes = 0_usize;
     let over = rows.iter().position(|row| {
         bytes = bytes.saturating_add(sizes.remove(&row.rid).unwrap_or(0));
+        bytes = bytes.saturating_add(usize::try_from(row.push_bytes).unwrap_or(usize::MAX));
         bytes > query.bytes
     });
     Ok(over.map_or(rows.len(), |over| over.max(1)))
@@ -265,7 +283,7 @@ pub(super) fn json_numbers(mut numbers: Vec<i64>) -> String {
     serde_json::Value::from(numbers).to_string()
 }
 
-async fn records_by_number(
+pub(super) async fn records_by_number(
     read: &mut Read,
     tenant: TenantNo,
     numbers: Vec<RecordNo>,

@@ -51,6 +51,7 @@ fn register_one(
         None => (-user, 0),
         Some(sent) => intern_install(transaction, device.no, sent)?,
     };
+    let owes = registration.device.is_some() && owes(transaction, (tenant, user), &device)?;
     Ok(Registered {
         tenant,
         user,
@@ -61,6 +62,7 @@ fn register_one(
         mark,
         priority: device.priority,
         acked: codec::from_db(device.acked)?,
+        owes,
         deactivated: device.deactivated,
         place,
         lost: false,
@@ -104,6 +106,25 @@ pub(super) fn intern_party(
     }
     transaction.prepare_cached("INSERT INTO party (tenant, kind, name) VALUES (?1, ?2, ?3)")?.execute(key)?;
     Ok(transaction.last_insert_rowid())
+}
+
+/// Whether a push for a device (?3) lies after a place (?4), or a conflict awaits its user (?2).
+pub(super) const OWES: &str = "SELECT EXISTS (
+      SELECT 1 FROM log INDEXED BY log_push
+      WHERE tenant = ?1 AND scope IN (0, ?2, -?3) AND kind = 5 AND seq > ?4)
+    OR EXISTS (
+      SELECT 1 FROM device INDEXED BY device_alive CROSS JOIN review INDEXED BY review_manual
+      WHERE device.tenant = ?1 AND device.user = ?2 AND device.deactivated_us IS NULL AND device.id <> ''
+        AND review.device = device.no AND review.state = 1 AND review.kind = 2)";
+
+/// A few seeks, so that a hello of a device that missed no push reads nothing else for it.
+fn owes(
+    transaction: &Transaction<'_>,
+    (tenant, user): (TenantNo, PartyNo),
+    device: &DeviceRow,
+) -> Result<bool, Fault> {
+    let mut statement = transaction.prepare_cached(OWES)?;
+    Ok(statement.query_row([tenant, user, device.no, device.acked], |row| row.get(0))?)
 }
 
 struct DeviceRow {
@@ -171,8 +192,8 @@ fn insert_device(
     let priority = sent.map_or(0, |device| device.priority);
     let acked = codec::to_db(head.seq)?;
     let mut statement = transaction.prepare_cached(
-        "INSERT INTO device (tenant, user, id, kind, priority, generation, acked, profile, seen_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",
+        "INSERT INTO device (tenant, user, id, kind, priority, generation, acked, first, profile, seen_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, ?8)",
     )?;
     statement.execute(params![
         tenant,

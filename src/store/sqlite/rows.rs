@@ -66,8 +66,12 @@ pub(super) const LIVE_BODIES_OF_ALL: &str =
 pub(super) const LIVE_BODIES: &str = "SELECT key, version, data FROM record
     WHERE tenant = ?1 AND domain = ?2 AND deleted = 0 AND scope IN (SELECT value FROM json_each(?3))";
 
+/// The kind of a log row that is a push.
+pub(super) const PUSH: i64 = 5;
+
 /// A scope's (?2) log rows after a place (?3). Without the hint SQLite reads the rows of all scopes.
-pub(super) const LOG_ROWS: &str = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags
+pub(super) const LOG_ROWS: &str = "SELECT seq, time_us, scope, kind, domain, rid, version, install, flags,
+      CASE kind WHEN 5 THEN length(old) ELSE 0 END AS push_bytes
     FROM log INDEXED BY log_scope WHERE tenant = ?1 AND scope = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
 
 /// The changes of a record from its last log row (?2) back, newest first, until one that made version ?3
@@ -216,6 +220,7 @@ pub(super) fn row_kind(kind: i64) -> Result<RowKind, Unreadable> {
 pub(super) mod tests {
     use rusqlite::Connection;
 
+    use super::super::{pushes, register};
     use super::*;
 
     /// An empty store in memory.
@@ -254,6 +259,12 @@ pub(super) mod tests {
             (LIVE_BODIES_OF_ALL, "INDEX record_live (tenant=? AND domain=?)"),
             (LOG_ROWS, "INDEX log_scope (tenant=? AND scope=? AND seq>?)"),
             (CHANGES, "PRIMARY KEY (tenant=? AND seq=?)"),
+            (pushes::OWED, "COVERING INDEX log_push (tenant=? AND scope=? AND seq>? AND seq<?)"),
+            (pushes::EXPIRED, "COVERING INDEX log_push (tenant=? AND scope=? AND seq>? AND seq<?)"),
+            (pushes::BY_PLACE, "PRIMARY KEY (tenant=? AND seq=?)"),
+            (pushes::AWAITING, "INDEX review_manual (device=?)"),
+            (register::OWES, "COVERING INDEX log_push (tenant=? AND scope=? AND seq>?)"),
+            (register::OWES, "COVERING INDEX review_manual (device=?)"),
             (ORIGINS, "INTEGER PRIMARY KEY (rowid=?)"),
         ] {
             let plan = plan(&database, sql);

@@ -3,9 +3,11 @@
 
 use rusqlite::{Transaction, params};
 use synchub_rules::group::{BatchRow, RecordWrite, RefusedNumber, Review, Writes};
+use synchub_rules::push::PushRow;
 use synchub_rules::record::{DeviceNo, Head, InstallNo, LogRow, Record, SyncStatus, TenantNo};
 
 use super::fault::Fault;
+use super::rows::PUSH;
 use super::{codec, digests};
 
 /// The most open inbox rows of a device (E11).
@@ -17,6 +19,7 @@ pub(super) fn write(transaction: &Transaction<'_>, tenant: TenantNo, writes: &Wr
     digests::add(transaction, tenant, &writes.digests)?;
     fail::fail_point!("store::after_digests");
     write_log(transaction, tenant, &writes.rows)?;
+    write_pushes(transaction, tenant, &writes.pushes)?;
     fail::fail_point!("store::after_log");
     write_batches(transaction, &writes.batches)?;
     fail::fail_point!("store::after_batches");
@@ -28,7 +31,8 @@ pub(super) fn write(transaction: &Transaction<'_>, tenant: TenantNo, writes: &Wr
     write_reviews(transaction, tenant, &writes.reviews)?;
     bound_inboxes(transaction, &writes.reviews)?;
     fail::fail_point!("store::after_reviews");
-    if writes.rows.is_empty() { Ok(()) } else { write_head(transaction, tenant, writes.head) }
+    let is_logged = !(writes.rows.is_empty() && writes.pushes.is_empty());
+    if is_logged { write_head(transaction, tenant, writes.head) } else { Ok(()) }
 }
 
 fn expect_one(changed: usize, what: impl FnOnce() -> String) -> Result<(), Fault> {
@@ -107,11 +111,34 @@ fn update_record(transaction: &Transaction<'_>, tenant: TenantNo, record: &Recor
     expect_one(run(moving)?, || format!("the tenant has no record number {}", record.no))
 }
 
+/// What the insert into the log names; of a push most of it is nothing.
+const INSERT_LOG: &str =
+    "INSERT INTO log (tenant, seq, scope, kind, domain, rid, version, prev, time_us, install, flags, old)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+fn write_pushes(transaction: &Transaction<'_>, tenant: TenantNo, pushes: &[PushRow]) -> Result<(), Fault> {
+    let mut statement = transaction.prepare_cached(INSERT_LOG)?;
+    for push in pushes {
+        statement.execute(params![
+            tenant,
+            codec::to_db(push.seq)?,
+            push.scope.number(),
+            PUSH,
+            0,
+            0,
+            push.expires_us,
+            0,
+            push.time_us,
+            push.install,
+            codec::flags(push.priority, SyncStatus::Synced),
+            codec::encode_push(push.id, &push.body),
+        ])?;
+    }
+    Ok(())
+}
+
 fn write_log(transaction: &Transaction<'_>, tenant: TenantNo, rows: &[LogRow]) -> Result<(), Fault> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO log (tenant, seq, scope, kind, domain, rid, version, prev, time_us, install, flags, old)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
+    let mut statement = transaction.prepare_cached(INSERT_LOG)?;
     for row in rows {
         statement.execute(params![
             tenant,

@@ -81,7 +81,7 @@ impl State {
         let tenant = self.turns.pop_front()?;
         let mut line = self.waiting.remove(&tenant)?;
         let group = line.take(most);
-        self.entries -= group.iter().map(|(submission, _)| submission.entries.len()).sum::<usize>();
+        self.entries -= group.iter().map(|(submission, _)| submission.size()).sum::<usize>();
         if !line.batches.is_empty() {
             self.waiting.insert(tenant, line);
             self.turns.push_back(tenant);
@@ -111,7 +111,7 @@ impl Line {
         let (mut group, mut rest, mut entries) = (Vec::new(), VecDeque::new(), 0);
         let mut passed: HashSet<DeviceNo> = HashSet::new();
         while let Some(waiting) = self.batches.pop_front() {
-            let (device, count) = (waiting.0.author.device, waiting.0.entries.len());
+            let (device, count) = (waiting.0.author.device, waiting.0.size());
             if group.len() == most.batches || !group.is_empty() && entries + count > most.entries {
                 rest.push_back(waiting);
                 break;
@@ -132,7 +132,7 @@ impl Line {
 }
 
 fn is_large((submission, _): &Waiting) -> bool {
-    submission.entries.len() > SMALL_ENTRIES
+    submission.size() > SMALL_ENTRIES
 }
 
 impl Queue {
@@ -143,13 +143,13 @@ impl Queue {
 
     pub(super) fn push(&self, tenant: TenantNo, submission: Submission, sender: Sender) {
         let mut state = self.state.lock();
-        if state.closed || !state.has_room(submission.entries.len(), submission.heap) {
+        if state.closed || !state.has_room(submission.size(), submission.heap) {
             drop(state);
             // Nobody listens any more when the receiver is gone.
             let _ = sender.send(Err(SubmitError::Unavailable));
             return;
         }
-        state.entries += submission.entries.len();
+        state.entries += submission.size();
         state.bytes += submission.heap;
         let line = state.waiting.entry(tenant).or_default();
         line.batches.push_back((submission, sender));

@@ -36,6 +36,7 @@ fn batch(device: DeviceNo, entries: usize, mark: usize) -> Submission {
         first_number: None,
         atomic: false,
         entries: vec![fault(); entries],
+        pushes: Vec::new(),
         heap: mark,
         received_us: 0,
     }

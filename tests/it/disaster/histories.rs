@@ -64,8 +64,14 @@ async fn r1_a_page_of_a_shorter_log_is_not_believed() {
     let sqlite = Sqlite::new();
     let world = world_of_three_rows(&sqlite).await;
     cut(&sqlite.path(), 2);
-    let query =
-        LogQuery { tenant: world.me.tenant, sight: Sight::Everything, after: 0, limit: 10, bytes: 1 << 20 };
+    let query = LogQuery {
+        tenant: world.me.tenant,
+        sight: Sight::Everything,
+        address: None,
+        after: 0,
+        limit: 10,
+        bytes: 1 << 20,
+    };
     let refused = world.store.log_page(query.clone()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
     assert_eq!(world.store.epoch(), 1);

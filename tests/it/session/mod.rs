@@ -12,6 +12,8 @@ mod c4_snapshots;
 mod c5_replays;
 mod c8_large;
 mod c8_slow;
+mod c9_held;
+mod c9_limit;
 mod carrier;
 mod compression;
 mod d3_retention;

@@ -40,6 +40,7 @@ async fn every_request_is_answered_as_its_role_may_ask() {
             (json!({"type": "unsubscribe", "domains": ["ticket"]}), true, "subscribed"),
             (batch, own, "sync_result"),
             (json!({"type": "settings", "battery_saver": true}), own, "settings_applied"),
+            (json!({"type": "catch_up"}), own, "caught_up"),
         ] {
             let mut peer = live(&hub, role, Encoding::Json).await;
             let expected = if offered { expected } else { "forbidden" };
@@ -61,22 +62,19 @@ async fn what_is_not_offered_yet_is_an_unknown_type_whatever_its_fields_say() {
         for encoding in [Encoding::Json, Encoding::MessagePack] {
             let mut peer = live(&hub, role, encoding).await;
             for request in [
-                json!({"type": "catch_up"}),
                 json!({"type": "pull"}),
                 json!({"type": "pull", "limit": "many", "filter": []}),
                 json!({"type": "resolve", "conflict_id": id, "resolution": "client", "server_version": 1}),
                 json!({"type": "resolve", "resolution": 5}),
                 json!({"type": "conflicts"}),
                 json!({"type": "conflicts", "limit": -1}),
-                json!({"type": "publish", "request_id": id}),
-                json!({"type": "publish", "changes": {}}),
                 json!({"type": "presence", "users": ["ann"]}),
                 json!({"type": "presence"}),
                 json!({"type": "teleport"}),
             ] {
                 assert_eq!(outcome(&mut peer, request.clone()).await, "unknown_type", "{role} {request}");
             }
-            peer.send(&json!({"type": "catch_up", "id": "one"})).await;
+            peer.send(&json!({"type": "pull", "id": "one"})).await;
             assert_eq!(peer.next().await["code"], "unknown_type", "without an id that can be read too");
             assert_eq!(outcome(&mut peer, json!({"type": "ping"})).await, "pong", "the socket goes on");
         }

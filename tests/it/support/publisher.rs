@@ -78,6 +78,7 @@ impl Publisher {
             first_number: None,
             atomic: false,
             entries: vec![SubmittedEntry::Entry { entry, domain, belonging }],
+            pushes: Vec::new(),
             heap: 0,
             received_us: deps.clock.now_us(),
         };

@@ -180,6 +180,12 @@ impl<'c> Live<'c> {
                         let _ = waiting.send(verdict);
                     }
                 }
+                Outcome::Published(number, verdict) => {
+                    if let Some(waiting) = inner.publishing.remove(&number) {
+                        // Whoever stopped waiting does not want to know.
+                        let _ = waiting.send(verdict);
+                    }
+                }
                 Outcome::CaughtUp => legacy.succeeded = true,
                 Outcome::NotWithin(delay) => legacy.not_within = legacy.not_within.max(delay),
                 Outcome::End(_) => {}

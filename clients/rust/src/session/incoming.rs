@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use synchub_protocol::server::{ChangeOperation, ErrorFrame, Status, Subscribed, SyncResult, Welcome};
+use synchub_protocol::server::{
+    ChangeOperation, ErrorFrame, Status, Subscribed, SyncResult, TriggerReason, Welcome,
+};
 use synchub_protocol::{ErrorCode, ServerFrame};
 
 use crate::batches::{Batches, Moment, Refusal};
 use crate::event::Event;
 use crate::outbox::Welcomed;
 use crate::retry::End;
+use crate::session::publications::Refused;
 use crate::session::{HELLO_ID, Outcome, Settings, State, Verdict};
 use crate::storage::Domain;
 
@@ -42,21 +45,29 @@ impl State {
                 if let Some(session) = &mut self.session {
                     session.is_live = true;
                 }
+                if let Some(request) = place.id {
+                    self.catch_ups.answered(request);
+                }
                 outcomes.push(Outcome::CaughtUp);
                 outcomes.push(Outcome::Event(Event::CaughtUp { seq: place.seq }));
             }
             ServerFrame::SyncResult(result) => self.on_result(result, moment, &mut outcomes),
             ServerFrame::DigestResult(result) => self.comparisons.answered(result),
-            // Answers to what this client never asks, pushes that it does not show.
-            ServerFrame::Pong(_)
+            ServerFrame::Message(_)
             | ServerFrame::SyncTrigger(_)
             | ServerFrame::ConflictAlert(_)
-            | ServerFrame::Message(_)
-            | ServerFrame::EntrySettled(_)
+            | ServerFrame::EntrySettled(_) => {
+                outcomes.extend(self.pushed(frame).map(Outcome::Event));
+            }
+            ServerFrame::Published(published) => {
+                let number = self.publications.answered(published.id);
+                outcomes.extend(number.map(|number| Outcome::Published(number, Ok(published))));
+            }
+            // Answers to what this client never asks.
+            ServerFrame::Pong(_)
             | ServerFrame::PullResult(_)
             | ServerFrame::Resolved(_)
             | ServerFrame::ConflictsResult(_)
-            | ServerFrame::Published(_)
             | ServerFrame::PresenceResult(_) => {}
             ServerFrame::TokenAccepted(accepted) => {
                 if let Some(session) = &mut self.session {
@@ -78,6 +89,29 @@ impl State {
             outcomes.extend(verdicts.map(|(number, verdict)| Outcome::Compared(number, verdict)));
         }
         outcomes
+    }
+
+    /// What the app is told of a push; nothing if it knows it.
+    fn pushed(&mut self, frame: ServerFrame) -> Option<Event> {
+        let mut is_new = |push_id: &str| self.seen.is_new(push_id);
+        match frame {
+            ServerFrame::Message(message) => is_new(&message.push_id).then_some(Event::Message(message)),
+            ServerFrame::SyncTrigger(trigger) if trigger.reason == TriggerReason::HeldBack => {
+                is_new(&trigger.push_id).then_some(Event::HeldBack { domains: trigger.domains })
+            }
+            ServerFrame::SyncTrigger(trigger) => {
+                is_new(&trigger.push_id).then_some(Event::SyncTrigger(trigger))
+            }
+            ServerFrame::EntrySettled(settled) => {
+                is_new(&settled.push_id).then_some(Event::EntrySettled(settled))
+            }
+            ServerFrame::ConflictAlert(alert) => {
+                // One under the conflict's own id says that it still awaits the user (P5).
+                let id = alert.push_id.as_ref().filter(|id| **id != alert.conflict_id.to_string());
+                id.is_none_or(|id| is_new(id)).then_some(Event::ConflictAlert(alert))
+            }
+            _ => None,
+        }
     }
 
     fn on_welcome(&mut self, welcome: Welcome, moment: Moment<'_>, outcomes: &mut Vec<Outcome>) {
@@ -166,6 +200,15 @@ impl State {
         if let Some(number) = self.comparisons.refused(request) {
             outcomes.push(Outcome::Compared(number, Verdict::Refused(error)));
             return;
+        }
+        if self.catch_ups.answered(request) {
+            outcomes.push(Outcome::Event(Event::Refused { code, message: error.message }));
+            return;
+        }
+        match self.publications.refused(&error, moment.instant) {
+            Refused::NotMine => {}
+            Refused::Again => return,
+            Refused::ForGood(number) => return outcomes.push(Outcome::Published(number, Err(error))),
         }
         let renewals = session.renewals.len();
         session.renewals.retain(|id| *id != request);

@@ -4,11 +4,14 @@
 //! around it only moves bytes, stores what the journal has noted before it sends anything, and hands
 //! outcomes on. Nothing here waits, reads a clock or touches a disk.
 
+mod catch_ups;
 mod comparisons;
 mod incoming;
 mod outgoing;
 mod own_state;
+mod publications;
 mod requests;
+mod seen;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -17,7 +20,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::client::{Device, Subscription};
+use synchub_protocol::client::{Device, Publish, Subscription};
 use synchub_protocol::server::{EntryError, EntryResult, Status, Welcome};
 use synchub_protocol::{Encoding, Entry, ErrorCode, gzip};
 use tokio::time::Instant;
@@ -30,12 +33,16 @@ use crate::copy::{HubCopy, Touched};
 use crate::event::{Event, Stats};
 use crate::outbox::Outbox;
 use crate::retry::End;
+use crate::session::catch_ups::CatchUps;
 use crate::session::comparisons::Comparisons;
 pub use crate::session::own_state::DeviceState;
+use crate::session::publications::Publications;
 use crate::session::requests::Requests;
+use crate::session::seen::Seen;
 use crate::storage::{Journal, Stored, StoredChange};
 
 pub use crate::session::comparisons::{Compared, Verdict};
+pub use crate::session::publications::PublishVerdict;
 
 /// What a frame led to, for the loop to pass on.
 #[derive(Debug, Clone)]
@@ -48,6 +55,8 @@ pub enum Outcome {
     Answered(u64, EntryResult),
     /// A comparison with the hub came to this.
     Compared(u64, Verdict),
+    /// What became of something that was published.
+    Published(u64, PublishVerdict),
     /// The session has caught up.
     CaughtUp,
     /// The hub asked not to be called again before so long.
@@ -61,6 +70,8 @@ pub enum Outcome {
 pub struct Settings {
     /// The device, without its install.
     pub device: Device,
+    /// Whether the client is a service, which has no device.
+    pub is_service: bool,
     /// How frames are written.
     pub encoding: Encoding,
     /// How long to wait after a batch was refused for now.
@@ -112,6 +123,9 @@ pub struct State {
     batch_cap: usize,
     session: Option<Session>,
     comparisons: Comparisons,
+    catch_ups: CatchUps,
+    publications: Publications,
+    seen: Seen,
     stats: Stats,
 }
 
@@ -152,6 +166,9 @@ impl State {
             batch_cap: usize::MAX,
             session: None,
             comparisons: Comparisons::default(),
+            catch_ups: CatchUps::default(),
+            publications: Publications::default(),
+            seen: Seen::default(),
             stats: Stats::default(),
         }
     }
@@ -221,6 +238,21 @@ impl State {
         self.comparisons.begin()
     }
 
+    /// Takes the wish to have what was held back; gives its number.
+    pub fn catch_up(&mut self) -> u64 {
+        self.catch_ups.begin()
+    }
+
+    /// Whether the copy has what had been held back when the wish of this number was taken.
+    pub fn has_caught_up(&self, number: u64) -> bool {
+        self.catch_ups.is_done(number)
+    }
+
+    /// Takes what a service publishes; gives the number of its [`Outcome::Published`].
+    pub fn publish(&mut self, request: Publish) -> u64 {
+        self.publications.begin(request)
+    }
+
     /// The version that an edit of this record starts from: the copy's, never an answer's (E1).
     pub fn base_version(&self, domain: &str, mobile_id: Uuid) -> u64 {
         self.copy.record(domain, mobile_id).map_or(0, |record| record.version)
@@ -255,6 +287,8 @@ impl State {
     /// The connection is gone. What was in flight waits again.
     pub fn end_session(&mut self, end: &End) {
         self.comparisons.ask_again();
+        self.catch_ups.ask_again();
+        self.publications.ask_again();
         let Some(session) = self.session.take() else { return };
         if let Some(batches) = session.batches {
             self.stats.batches_resent += batches.resent();

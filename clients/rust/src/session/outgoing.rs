@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, batches, acknowledgements.
 
 use bytes::Bytes;
-use synchub_protocol::client::{Ack, Device, Digest, Hello};
+use synchub_protocol::client::{Ack, CatchUp, Device, Digest, Hello};
 use synchub_protocol::{ClientFrame, ErrorCode, gzip};
 use tokio::time::Instant;
 
@@ -24,7 +24,8 @@ impl State {
         let hello = ClientFrame::Hello(Hello {
             id: HELLO_ID,
             token,
-            device: Some(Device { install_id: Some(install), ..self.settings.device.clone() }),
+            device: (!self.settings.is_service)
+                .then(|| Device { install_id: Some(install), ..self.settings.device.clone() }),
             attempt: Some(self.attempt),
             cursor: self.copy.cursor().map(str::to_owned),
             subscriptions: self.wish.clone(),
@@ -68,7 +69,16 @@ impl State {
         if let Some(frame) = self.own_frame() {
             return Some(frame);
         }
+        let requests = &mut self.session.as_mut()?.requests;
+        if let Some(id) = self.catch_ups.next(|| requests.next_id()) {
+            return Some(self.settings.encoding.encode(&ClientFrame::CatchUp(CatchUp { id })));
+        }
         let session = self.session.as_mut()?;
+        let most = session.welcome.as_ref().map_or(0, |welcome| welcome.limits.max_in_flight);
+        let request = self.publications.next(most, moment.instant, || session.requests.next_id());
+        if let Some(request) = request {
+            return Some(self.settings.encoding.encode(&ClientFrame::Publish(request)));
+        }
         let batches = session.batches.as_mut()?;
         match batches.next(&self.outbox, self.stored_revision, moment, session.requests.next_id_mut()) {
             Step::Send(bytes) => {
@@ -93,16 +103,20 @@ impl State {
     pub fn next_due(&self) -> Option<Instant> {
         let session = self.session.as_ref()?;
         let busy = session.batches.as_ref().and_then(Batches::not_before);
-        let ack = (self.stored_cursor.is_some() && session.acked != self.stored_cursor)
+        let ack = (!self.settings.is_service
+            && self.stored_cursor.is_some()
+            && session.acked != self.stored_cursor)
             .then(|| session.acked_at.map(|at| at + self.settings.ack_every))
             .flatten();
-        [busy, ack, session.requests.not_before()].into_iter().flatten().min()
+        let publish = self.publications.not_before();
+        [busy, ack, publish, session.requests.not_before()].into_iter().flatten().min()
     }
 
     fn ack(&mut self, now: Instant) -> Option<Bytes> {
         let session = self.session.as_mut()?;
         let is_due = session.acked_at.is_none_or(|at| now >= at + self.settings.ack_every);
-        let cursor = self.stored_cursor.as_ref().filter(|_| is_due)?;
+        // Services do not acknowledge: nothing is kept for them.
+        let cursor = self.stored_cursor.as_ref().filter(|_| is_due && !self.settings.is_service)?;
         if session.acked.as_ref() == Some(cursor) {
             return None;
         }

@@ -258,6 +258,7 @@ fn load(stored: Stored, install: Install, entropy: &Counting) -> State {
         app_version: None,
     };
     let settings = Settings {
+        is_service: false,
         device,
         encoding: Encoding::Json,
         backoff: Backoff::default(),

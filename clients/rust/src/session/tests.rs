@@ -57,6 +57,7 @@ impl Fixture {
             app_version: None,
         };
         let settings = Settings {
+            is_service: false,
             device,
             encoding: Encoding::Json,
             backoff: Backoff::default(),

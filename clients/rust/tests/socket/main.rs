@@ -5,6 +5,8 @@
 mod coming_back;
 mod compare;
 mod forms;
+mod held;
 mod hub;
+mod pushes;
 mod surviving;
 mod sync;

@@ -7,6 +7,7 @@ mod names;
 mod once;
 mod pages;
 mod purge;
+mod pushes;
 mod world;
 
 pub(crate) use commit::*;
@@ -15,6 +16,7 @@ pub(crate) use names::*;
 pub(crate) use once::*;
 pub(crate) use pages::*;
 pub(crate) use purge::*;
+pub(crate) use pushes::*;
 pub(crate) use world::*;
 
 /// Runs the suite on a back end, given as an expression that makes a new, empty one.
@@ -58,6 +60,13 @@ macro_rules! contract {
             names_keep_their_numbers_and_tenants_share_none,
             a_publisher_has_a_row_without_a_device,
             c10_acknowledged_places_only_rise,
+            p2_a_device_is_owed_the_newest_of_its_address_that_have_not_ended,
+            p1_pushes_are_found_as_they_were_written,
+            p1_a_page_of_the_log_has_changes_by_sight_and_pushes_by_address,
+            inv3_pushes_and_changes_follow_the_head_together,
+            p4_the_delivery_log_follows_places_and_notes,
+            p1_recipients_are_who_the_tenant_knows,
+            p2_a_registration_says_whether_something_is_owed,
             d3_old_rows_go_step_by_step_and_the_horizon_moves_with_them,
             d3_a_log_that_went_whole_goes_on_where_it_ended,
             d3_tombstones_go_after_their_rows_and_leave_the_version_floor,

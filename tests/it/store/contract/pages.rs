@@ -10,6 +10,7 @@ async fn log(world: &World, scopes: &[Scope], after: u64, limit: usize) -> LogPa
     let query = LogQuery {
         tenant: world.me.tenant,
         sight: Sight::Scopes(scopes.to_vec()),
+        address: None,
         after,
         limit,
         bytes: 1 << 20,

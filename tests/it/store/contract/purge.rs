@@ -55,7 +55,8 @@ pub(crate) async fn d3_old_rows_go_step_by_step_and_the_horizon_moves_with_them(
 
     // Whoever reads is told, and from the horizon on everything is there.
     let (tenant, sight) = (world.me.tenant, Sight::Everything);
-    let query = LogQuery { tenant, sight: sight.clone(), after: 7, limit: 100, bytes: 1 << 20 };
+    let query =
+        LogQuery { tenant, sight: sight.clone(), address: None, after: 7, limit: 100, bytes: 1 << 20 };
     let page = world.store.log_page(query).await.unwrap();
     assert_eq!((page.place.horizon, page.rows.len(), page.end.seq), (7, 3, 10));
     let domain = world.domain;
