@@ -7,6 +7,7 @@ mod auth;
 mod check;
 mod load;
 mod names;
+mod rates;
 mod render;
 mod retention;
 mod secret;
@@ -19,6 +20,7 @@ pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
+pub use rates::{OwnRates, RateName, RateSettings};
 pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
 use super::auth::AuthSettings;
+use super::rates::RateSettings;
 use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
@@ -42,6 +43,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What one client may ask for.
     pub limits: LimitSettings,
+    /// How much one may ask for, by address, device, user and tenant.
+    pub rates: RateSettings,
     /// How changes reach the sessions that are live.
     pub feed: FeedSettings,
     /// How sessions that missed something are served.
@@ -70,6 +73,7 @@ impl Default for Settings {
             bus: BusSettings::default(),
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
+            rates: RateSettings::default(),
             feed: FeedSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),

@@ -50,6 +50,23 @@ pub enum PurgedKind {
     Review,
 }
 
+/// What had no room under a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// A socket of an address.
+    AddressConnection,
+    /// A session of a tenant.
+    TenantConnection,
+    /// A hello of an address.
+    AddressHello,
+    /// A hello of a device.
+    DeviceHello,
+    /// A frame, for its number or its bytes.
+    Frame,
+    /// A batch, for its entries.
+    Entries,
+}
+
 /// A handle on all numbers of one hub; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -100,6 +117,10 @@ pub struct Handles {
     pub tail_misses: Counter,
     /// Rows that were removed because they were past their time, by kind.
     pub purged: ByLabel<PurgedKind, Counter>,
+    /// What was refused under a limit, by what it was.
+    pub limited: ByLabel<LimitKind, Counter>,
+    /// What the limits keep count of.
+    pub limit_keys: Gauge,
 }
 
 impl Metrics {
@@ -219,6 +240,15 @@ const PURGED_KINDS: [(PurgedKind, &str); 5] = [
     (PurgedKind::Review, "review"),
 ];
 
+const LIMIT_KINDS: [(LimitKind, &str); 6] = [
+    (LimitKind::AddressConnection, "address_connection"),
+    (LimitKind::TenantConnection, "tenant_connection"),
+    (LimitKind::AddressHello, "address_hello"),
+    (LimitKind::DeviceHello, "device_hello"),
+    (LimitKind::Frame, "frame"),
+    (LimitKind::Entries, "entries"),
+];
+
 fn register(r: &mut Registry) -> Handles {
     let reasons = CLOSE_REASONS.map(|reason| (reason, reason.text()));
     Handles {
@@ -242,6 +272,8 @@ fn register(r: &mut Registry) -> Handles {
         tail_hits: counter(r, "tail_hits", "Pages of the log found in memory"),
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
         purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
+        limited: ByLabel::register(r, ("limited", "Refused under a limit"), "limit", &LIMIT_KINDS),
+        limit_keys: gauge(r, "limit_keys", "Keys that the limits keep count of"),
     }
 }
 

@@ -8,4 +8,4 @@ mod metrics;
 
 pub use by_label::ByLabel;
 pub use logging::{LogError, start_logging};
-pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, Metrics, PurgedKind};
+pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, LimitKind, Metrics, PurgedKind};

@@ -44,6 +44,7 @@ impl Session {
             link,
             session,
             received_us,
+            allowance,
         } = greeting;
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
@@ -99,6 +100,7 @@ impl Session {
             leaving: false,
             number: session,
             epoch: registered.place.epoch,
+            allowance,
             _link: link,
             identity,
             deps,

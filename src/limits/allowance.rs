@@ -1,0 +1,63 @@
+//! What one session may send: it is held to its device's, its user's and its tenant's rates at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::meter::{Amount, Meter};
+use super::{Held, Limited, Limits};
+
+/// A session's part in the limits.
+#[derive(Debug)]
+pub struct Allowance {
+    limits: Arc<Limits>,
+    meters: Vec<Arc<Meter>>,
+    refused: Refused,
+    /// Its place among the sessions of its tenant.
+    _place: Option<Held>,
+}
+
+/// Refusals since a window began.
+#[derive(Debug, Default)]
+struct Refused {
+    since: i64,
+    count: u64,
+}
+
+impl Allowance {
+    pub(super) fn new(limits: Arc<Limits>, meters: Vec<Arc<Meter>>, place: Option<Held>) -> Self {
+        Self { limits, meters, refused: Refused::default(), _place: place }
+    }
+
+    /// Takes so many frames of so many bytes in all. What is refused costs nothing.
+    pub fn frames(&self, frames: u64, bytes: usize) -> Result<(), Limited> {
+        self.take(Amount { frames, entries: 0, bytes: bytes as u64 })
+    }
+
+    /// Takes entries. What is refused costs nothing.
+    pub fn entries(&self, entries: usize) -> Result<(), Limited> {
+        self.take(Amount { frames: 0, entries: entries as u64, bytes: 0 })
+    }
+
+    /// Notes that something was refused; false when that was once too often.
+    pub fn may_go_on(&mut self) -> bool {
+        let now = self.limits.now();
+        let window = Duration::from_secs(self.limits.settings.refusal_secs).as_nanos();
+        if self.refused.count == 0 || u128::try_from(now - self.refused.since).unwrap_or(0) >= window {
+            self.refused = Refused { since: now, count: 0 };
+        }
+        self.refused.count += 1;
+        self.refused.count <= self.limits.settings.refusals
+    }
+
+    /// All levels or none. Two sessions that share one may both find room for the last; that is no more than
+    /// one frame each.
+    fn take(&self, amount: Amount) -> Result<(), Limited> {
+        let now = self.limits.now();
+        let waits = self.meters.iter().filter_map(|meter| meter.wait(amount, now));
+        if let Some(wait) = waits.max() {
+            return Err(Limited(wait));
+        }
+        self.meters.iter().for_each(|meter| meter.take(amount, now));
+        Ok(())
+    }
+}
