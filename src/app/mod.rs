@@ -92,7 +92,7 @@ impl Node {
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&clock),
-            &settings.commit,
+            (&settings.commit, &settings.admission),
             metrics.clone(),
             &tasks,
         );

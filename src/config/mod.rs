@@ -3,6 +3,7 @@
 //! A file is overridden by the environment, the environment by flags. Nothing here reads the
 //! process's environment or arguments by itself, opens a socket, or makes a folder.
 
+mod admission;
 mod auth;
 mod check;
 mod load;
@@ -16,6 +17,7 @@ mod store_url;
 #[cfg(test)]
 mod tests;
 
+pub use admission::AdmissionSettings;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};

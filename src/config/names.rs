@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 72] = [
+pub const NAMES: [SettingName; 75] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -72,6 +72,9 @@ pub const NAMES: [SettingName; 72] = [
     name("rates.tenant_entries", "SYNCHUB_RATES_TENANT_ENTRIES"),
     name("rates.tenant_bytes", "SYNCHUB_RATES_TENANT_BYTES"),
     name("rates.tenants", "SYNCHUB_RATES_TENANTS"),
+    name("admission.busy_percent", "SYNCHUB_ADMISSION_BUSY_PERCENT"),
+    name("admission.full_percent", "SYNCHUB_ADMISSION_FULL_PERCENT"),
+    name("admission.slow_commit_ms", "SYNCHUB_ADMISSION_SLOW_COMMIT_MS"),
     name("feed.tail_bytes", "SYNCHUB_FEED_TAIL_BYTES"),
     name("feed.lane_bytes", "SYNCHUB_FEED_LANE_BYTES"),
     name("feed.position_ms", "SYNCHUB_FEED_POSITION_MS"),

@@ -32,13 +32,13 @@ pub struct RateSettings {
     pub address_hellos: u64,
     /// Hellos of a device. 2: a good client waits between two.
     pub device_hellos: u64,
-    /// Frames of a device, of every kind. 200: forty times what a busy app sends.
+    /// Frames of a device, of every kind. 500: a hundred times what a busy app sends.
     pub device_frames: u64,
     /// Entries of a device. 2000: ten thousand from offline pass at once.
     pub device_entries: u64,
     /// Bytes of frames of a device. 4 MiB: the same, with 4 KiB each.
     pub device_bytes: u64,
-    /// Frames of a user's devices together. 1000: five of them.
+    /// Frames of a user's devices together. 2000: four of them.
     pub user_frames: u64,
     /// Entries of a user's devices together. 5000.
     pub user_entries: u64,
@@ -82,10 +82,10 @@ impl Default for RateSettings {
             address_connections: 1000,
             address_hellos: 200,
             device_hellos: 2,
-            device_frames: 200,
+            device_frames: 500,
             device_entries: 2000,
             device_bytes: 4 * MIB,
-            user_frames: 1000,
+            user_frames: 2000,
             user_entries: 5000,
             user_bytes: 16 * MIB,
             publisher_frames: 2000,
@@ -105,7 +105,7 @@ impl Default for RateSettings {
 
 /// A limit that a tenant may have for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "String")]
 #[expect(missing_docs, reason = "each is the field of this name in `RateSettings`")]
 pub enum RateName {
     DeviceHellos,
@@ -125,6 +125,38 @@ pub enum RateName {
     TenantFrames,
     TenantEntries,
     TenantBytes,
+}
+
+const NAMES: [RateName; 17] = [
+    RateName::DeviceHellos,
+    RateName::DeviceFrames,
+    RateName::DeviceEntries,
+    RateName::DeviceBytes,
+    RateName::UserFrames,
+    RateName::UserEntries,
+    RateName::UserBytes,
+    RateName::PublisherFrames,
+    RateName::PublisherEntries,
+    RateName::PublisherBytes,
+    RateName::OperatorFrames,
+    RateName::OperatorEntries,
+    RateName::OperatorBytes,
+    RateName::TenantConnections,
+    RateName::TenantFrames,
+    RateName::TenantEntries,
+    RateName::TenantBytes,
+];
+
+impl TryFrom<String> for RateName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_it = |name: &RateName| serde_json::to_value(name).is_ok_and(|name| name == text.as_str());
+        NAMES
+            .into_iter()
+            .find(is_it)
+            .ok_or_else(|| format!("`{text}` is no limit that a tenant may have for itself"))
+    }
 }
 
 impl RateSettings {

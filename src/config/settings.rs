@@ -11,6 +11,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
+use super::admission::AdmissionSettings;
 use super::auth::AuthSettings;
 use super::rates::RateSettings;
 use super::retention::RetentionSettings;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How much one may ask for, by address, device, user and tenant.
     pub rates: RateSettings,
+    /// What the hub does before it gets slow.
+    pub admission: AdmissionSettings,
     /// How changes reach the sessions that are live.
     pub feed: FeedSettings,
     /// How sessions that missed something are served.
@@ -74,6 +77,7 @@ impl Default for Settings {
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
             rates: RateSettings::default(),
+            admission: AdmissionSettings::default(),
             feed: FeedSettings::default(),
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),

@@ -171,7 +171,7 @@ fn rates_of_tenants_stand_in_the_file_or_as_json_in_the_environment() {
         [5, 7],
         "names of tenants keep their letters"
     );
-    assert_eq!((rates.of("Acme", RateName::TenantBytes), rates.of("Acme", RateName::UserFrames)), (0, 1000));
+    assert_eq!((rates.of("Acme", RateName::TenantBytes), rates.of("Acme", RateName::UserFrames)), (0, 2000));
     let written = settings.to_toml().unwrap();
     assert_eq!(load_from(Some(&written), &[]).unwrap().settings, settings, "{written}");
     let json = r#"{"Acme":{"device_frames":5,"tenant_bytes":0}}"#;
@@ -179,7 +179,7 @@ fn rates_of_tenants_stand_in_the_file_or_as_json_in_the_environment() {
     assert_eq!(other.rates.tenants, settings.rates.tenants);
 
     let text = error_of(Some("[rates.tenants.acme]\naddress_hellos = 5"), &[]);
-    assert!(text.contains("address_hellos") && text.contains("hub.toml"), "{text}");
+    assert!(text.contains("`address_hellos`") && text.contains("`rates.tenants"), "{text}");
     assert!(error_of(None, &[("SYNCHUB_RATES_TENANTS", "acme")]).contains("JSON"));
     assert!(error_of(None, &[("SYNCHUB_RATES_PROXIES", "localhost")]).contains("`rates.proxies`"));
 }

@@ -65,6 +65,8 @@ pub enum LimitKind {
     Frame,
     /// A batch, for its entries.
     Entries,
+    /// A hello, for the load of the node.
+    Load,
 }
 
 /// A handle on all numbers of one hub; clones count together.
@@ -119,6 +121,8 @@ pub struct Handles {
     pub purged: ByLabel<PurgedKind, Counter>,
     /// What was refused under a limit, by what it was.
     pub limited: ByLabel<LimitKind, Counter>,
+    /// Answers to batches that asked their sender to wait.
+    pub backoffs: Counter,
     /// What the limits keep count of.
     pub limit_keys: Gauge,
 }
@@ -240,13 +244,14 @@ const PURGED_KINDS: [(PurgedKind, &str); 5] = [
     (PurgedKind::Review, "review"),
 ];
 
-const LIMIT_KINDS: [(LimitKind, &str); 6] = [
+const LIMIT_KINDS: [(LimitKind, &str); 7] = [
     (LimitKind::AddressConnection, "address_connection"),
     (LimitKind::TenantConnection, "tenant_connection"),
     (LimitKind::AddressHello, "address_hello"),
     (LimitKind::DeviceHello, "device_hello"),
     (LimitKind::Frame, "frame"),
     (LimitKind::Entries, "entries"),
+    (LimitKind::Load, "load"),
 ];
 
 fn register(r: &mut Registry) -> Handles {
@@ -273,6 +278,7 @@ fn register(r: &mut Registry) -> Handles {
         tail_misses: counter(r, "tail_misses", "Pages of the log read from the store"),
         purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
         limited: ByLabel::register(r, ("limited", "Refused under a limit"), "limit", &LIMIT_KINDS),
+        backoffs: counter(r, "backoffs", "Answers to batches that asked to wait"),
         limit_keys: gauge(r, "limit_keys", "Keys that the limits keep count of"),
     }
 }

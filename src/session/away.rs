@@ -11,6 +11,10 @@ use crate::limits::Limited;
 /// How soon a peer may come back for which there was no place, in milliseconds at least.
 const TOO_MANY_MS: u64 = 5000;
 
+/// How soon a peer may come back to a busy node, in milliseconds at least: it takes about as long to commit all
+/// that may wait.
+const BUSY_MS: u64 = 2000;
+
 /// Why a peer is sent away.
 #[derive(Debug)]
 pub(super) struct Away {
@@ -32,6 +36,11 @@ impl Away {
     /// There were too many hellos.
     pub(super) fn rate_limited(limited: Limited, deps: &Deps) -> Self {
         Self::overloaded("rate_limited", limited.retry_after_ms(), deps)
+    }
+
+    /// The node is busy.
+    pub(super) fn busy(deps: &Deps) -> Self {
+        Self::overloaded("overloaded", BUSY_MS, deps)
     }
 
     /// Not before `least_ms`, and spread out by chance: all who are sent away would come back at once.

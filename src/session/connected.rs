@@ -15,6 +15,7 @@ use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::event::Event;
+use super::hints::backoff_ms;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
@@ -215,7 +216,9 @@ impl Session {
             Ok(Decision::Answered(answer)) => {
                 self.count(&answer);
                 self.owed = self.owed.max(answer.seq);
-                let result = sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
+                let mut result =
+                    sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
+                result.backoff_ms = backoff_ms(&self.deps);
                 self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
                 self.say(&ServerFrame::SyncResult(result))
             }

@@ -16,7 +16,7 @@ use super::deps::Deps;
 use super::event::Event;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Rights, Subscriptions};
-use super::throttle::{admit_address, admit_device, allowance, join};
+use super::throttle::{admit_address, admit_device, admit_more, allowance, join};
 use crate::auth::{Identity, Role};
 use crate::limits::{Address, Allowance};
 use crate::push::Feed;
@@ -118,6 +118,7 @@ async fn accept(
     (token, address): (Option<&str>, Option<Address>),
 ) -> Result<Greeting, Refusal> {
     let received_us = deps.clock.now_us();
+    admit_more(deps)?;
     admit_address(deps, address)?;
     let token = hello.token.as_deref().or(token).ok_or(CloseReason::InvalidToken)?;
     let identity = deps.verifier.verify(token, received_us).await.map_err(|error| {

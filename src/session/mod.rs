@@ -16,6 +16,7 @@ mod deps;
 mod digests;
 mod event;
 mod handshake;
+mod hints;
 mod in_flight;
 mod live;
 mod on_client;

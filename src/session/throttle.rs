@@ -15,6 +15,15 @@ use crate::observe::LimitKind;
 use crate::registry::DeviceKey;
 use crate::store::Registered;
 
+/// Lets nobody more in while the node is busy, before anything is done for it.
+pub(super) fn admit_more(deps: &Deps) -> Result<(), Refusal> {
+    if deps.engine.load_percent() < deps.settings.admission.full_percent {
+        return Ok(());
+    }
+    deps.metrics.limited.of(LimitKind::Load).inc();
+    Err(Refusal::Away(Away::busy(deps)))
+}
+
 /// Takes a hello of an address, before its token is looked at.
 pub(super) fn admit_address(deps: &Deps, address: Option<Address>) -> Result<(), Refusal> {
     let Some(address) = address else { return Ok(()) };

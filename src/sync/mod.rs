@@ -5,6 +5,7 @@
 //! connected: what was committed goes to the bus.
 
 mod committer;
+mod load;
 mod outcome;
 mod queue;
 pub mod validate;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::bus::Bus;
 use crate::clock::SharedClock;
-use crate::config::CommitSettings;
+use crate::config::{AdmissionSettings, CommitSettings};
 use crate::observe::Metrics;
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -42,6 +43,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: Arc<queue::Queue>,
+    load: Arc<load::Load>,
 }
 
 impl Engine {
@@ -50,14 +52,17 @@ impl Engine {
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         clock: SharedClock,
-        settings: &CommitSettings,
+        (settings, admission): (&CommitSettings, &AdmissionSettings),
         metrics: Metrics,
         tasks: &Tasks,
     ) -> Self {
         let queue = Arc::new(queue::Queue::new(settings));
-        let committer = committer::Committer { queue: Arc::clone(&queue), store, bus, clock, metrics };
+        let load = load::Load::new(Arc::clone(&queue), Arc::clone(&clock), admission.slow_commit_ms);
+        let load = Arc::new(load);
+        let (waiting, measured) = (Arc::clone(&queue), Arc::clone(&load));
+        let committer = committer::Committer { queue: waiting, load: measured, store, bus, clock, metrics };
         tasks.spawn_vital(committer.run());
-        Self { queue }
+        Self { queue, load }
     }
 
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does
@@ -66,6 +71,11 @@ impl Engine {
         let (sender, answer) = oneshot::channel();
         self.queue.push(tenant, submission, sender);
         answer
+    }
+
+    /// How busy the engine is, in percent of what it is to bear; may be more.
+    pub fn load_percent(&self) -> u64 {
+        self.load.percent()
     }
 
     /// Takes no more batches; what is queued is still committed.

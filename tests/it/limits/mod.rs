@@ -1,6 +1,7 @@
 //! Limits on the way in, over real sockets, with a clock that is held: what is over them is refused with a hint
 //! and nothing else feels it; who goes on is closed.
 
+mod busy;
 mod floods;
 mod frames;
 mod hostile;
