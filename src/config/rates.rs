@@ -17,8 +17,8 @@ pub struct RateSettings {
     /// How many seconds' worth of a rate may come at once. 10: a device that was offline sends what it
     /// gathered, and still cannot go on like that.
     pub burst_secs: u64,
-    /// How many refused requests within `refusal_secs` close the socket (4507). 50: far more than a client
-    /// has in flight that waits as long as it is told.
+    /// How many requests within `refusal_secs` that come before the time that a refusal named close the socket
+    /// (4507). 50: far more than a client has in flight that waits as long as it is told.
     pub refusals: u64,
     /// The window of `refusals`, in seconds. 10: a flood ends soon.
     pub refusal_secs: u64,

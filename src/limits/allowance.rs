@@ -16,11 +16,13 @@ pub struct Allowance {
     _place: Option<Held>,
 }
 
-/// Refusals since a window began.
+/// Refusals that came although the session was told to wait, since a window began.
 #[derive(Debug, Default)]
 struct Refused {
     since: i64,
     count: u64,
+    /// Until when the session was told to wait.
+    wait_until: i64,
 }
 
 impl Allowance {
@@ -38,15 +40,22 @@ impl Allowance {
         self.take(Amount { frames: 0, entries: entries as u64, bytes: 0 })
     }
 
-    /// Notes that something was refused; false when that was once too often.
-    pub fn may_go_on(&mut self) -> bool {
+    /// Notes that something was refused; false when that was once too often. Only what comes before the time that
+    /// an earlier refusal named counts: who waits as told may find that others of its user or tenant were faster.
+    pub fn may_go_on(&mut self, limited: Limited) -> bool {
         let now = self.limits.now();
-        let window = Duration::from_secs(self.limits.settings.refusal_secs).as_nanos();
-        if self.refused.count == 0 || u128::try_from(now - self.refused.since).unwrap_or(0) >= window {
-            self.refused = Refused { since: now, count: 0 };
+        let refused = &mut self.refused;
+        let was_told = now < refused.wait_until;
+        refused.wait_until = refused.wait_until.max(now.saturating_add(nanoseconds(limited.0)));
+        if !was_told {
+            return true;
         }
-        self.refused.count += 1;
-        self.refused.count <= self.limits.settings.refusals
+        let window = Duration::from_secs(self.limits.settings.refusal_secs);
+        if refused.count == 0 || now - refused.since >= nanoseconds(window) {
+            (refused.since, refused.count) = (now, 0);
+        }
+        refused.count += 1;
+        refused.count <= self.limits.settings.refusals
     }
 
     /// All levels or none. Two sessions that share one may both find room for the last; that is no more than
@@ -60,4 +69,8 @@ impl Allowance {
         self.meters.iter().for_each(|meter| meter.take(amount, now));
         Ok(())
     }
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

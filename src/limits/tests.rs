@@ -96,11 +96,22 @@ fn ws7_hellos_are_held_by_address_and_by_device() {
 fn ws7_who_is_refused_too_often_in_a_window_may_not_go_on() {
     let (limits, clock) = limits(|rates| (rates.refusals, rates.refusal_secs) = (3, 10));
     let mut allowance = limits.allowance(party(Role::Device, "acme", 1, 1), None);
-    assert!(allowance.may_go_on() && allowance.may_go_on() && allowance.may_go_on());
+    let mut refuse = |count: u64| (0..count).all(|_| allowance.may_go_on(Limited(Duration::from_secs(30))));
+    assert!(refuse(1 + 3), "the first one is told, three more come too early");
     clock.advance(10 * SECOND_US);
-    assert!(allowance.may_go_on() && allowance.may_go_on() && allowance.may_go_on());
+    assert!(refuse(3), "another window");
     clock.advance(9 * SECOND_US);
-    assert!(!allowance.may_go_on());
+    assert!(!refuse(1));
+}
+
+#[test]
+fn ws7_who_waits_as_told_may_be_refused_for_ever() {
+    let (limits, clock) = limits(|rates| rates.refusals = 1);
+    let mut allowance = limits.allowance(party(Role::Device, "acme", 1, 1), None);
+    for _ in 0..1000 {
+        assert!(allowance.may_go_on(Limited(Duration::from_millis(5))));
+        clock.advance(5000);
+    }
 }
 
 #[test]

@@ -75,13 +75,13 @@ impl Session {
     pub(super) fn on_silent_frame(&mut self, bytes: usize) -> Result<(), CloseReason> {
         match self.takes_frame(bytes) {
             Ok(()) => Ok(()),
-            Err(_) => self.count_refusal(LimitKind::Frame),
+            Err(limited) => self.count_refusal(LimitKind::Frame, limited),
         }
     }
 
     /// Answers a frame that came over the limit; nothing of it is done. What has no answer is dropped.
     pub(super) fn on_limited_frame(&mut self, frame: &[u8], limited: Limited) -> Result<(), CloseReason> {
-        self.count_refusal(LimitKind::Frame)?;
+        self.count_refusal(LimitKind::Frame, limited)?;
         let (id, is_batch) = match decode_client(self.socket.encoding(), frame) {
             Ok(frame) => (frame.id(), matches!(frame, synchub_protocol::ClientFrame::Sync(_))),
             Err(DecodeError::Undecodable(_)) => return Err(CloseReason::Undecodable),
@@ -105,16 +105,16 @@ impl Session {
         match self.allowance.entries(entries) {
             Ok(()) => Ok(None),
             Err(limited) => {
-                self.count_refusal(LimitKind::Entries)?;
+                self.count_refusal(LimitKind::Entries, limited)?;
                 Ok(Some(rate_limited(id, limited)))
             }
         }
     }
 
     /// Notes a refusal; the one that is too many closes the socket.
-    pub(super) fn count_refusal(&mut self, kind: LimitKind) -> Result<(), CloseReason> {
+    pub(super) fn count_refusal(&mut self, kind: LimitKind, limited: Limited) -> Result<(), CloseReason> {
         self.deps.metrics.limited.of(kind).inc();
-        if self.allowance.may_go_on() { Ok(()) } else { Err(CloseReason::RateLimitIgnored) }
+        if self.allowance.may_go_on(limited) { Ok(()) } else { Err(CloseReason::RateLimitIgnored) }
     }
 }
 
