@@ -61,7 +61,8 @@ impl Parts {
         let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
         self.rest = length.saturating_add(mask);
         self.read = 0;
-        self.count += u64::from(self.head[0] & 0x0f == 0);
+        let opcode = self.head[0] & 0x0f;
+        self.count += u64::from(opcode == 0);
     }
 }
 
@@ -74,11 +75,11 @@ mod tests {
         match payload {
             0..126 => frame.push(0x80 | u8::try_from(payload).unwrap()),
             126..65_536 => {
-                frame.push(0x80 | 126);
+                frame.push(0xfe);
                 frame.extend(u16::try_from(payload).unwrap().to_be_bytes());
             }
             _ => {
-                frame.push(0x80 | 127);
+                frame.push(0xff);
                 frame.extend((payload as u64).to_be_bytes());
             }
         }
