@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::meter::{Amount, Meter};
 use super::{Held, Limited, Limits};
 
+/// How many requests may come after a refusal was told: they were under way.
+const UNDER_WAY: u64 = 16;
+
 /// A session's part in the limits.
 #[derive(Debug)]
 pub struct Allowance {
@@ -23,6 +26,8 @@ struct Refused {
     count: u64,
     /// Until when the session was told to wait.
     wait_until: i64,
+    /// How many came since it was told.
+    under_way: u64,
 }
 
 impl Allowance {
@@ -41,13 +46,15 @@ impl Allowance {
     }
 
     /// Notes that something was refused; false when that was once too often. Only what comes before the time that
-    /// an earlier refusal named counts: who waits as told may find that others of its user or tenant were faster.
+    /// an earlier refusal named counts, but for what was under way then: who waits as told may find that others
+    /// of its user or tenant were faster.
     pub fn may_go_on(&mut self, limited: Limited) -> bool {
         let now = self.limits.now();
         let refused = &mut self.refused;
         let was_told = now < refused.wait_until;
         refused.wait_until = refused.wait_until.max(now.saturating_add(nanoseconds(limited.0)));
-        if !was_told {
+        refused.under_way = if was_told { refused.under_way + 1 } else { 0 };
+        if refused.under_way <= UNDER_WAY {
             return true;
         }
         let window = Duration::from_secs(self.limits.settings.refusal_secs);
@@ -61,10 +68,13 @@ impl Allowance {
     /// All levels or none. Two sessions that share one may both find room for the last; that is no more than
     /// one frame each.
     fn take(&self, amount: Amount) -> Result<(), Limited> {
+        if self.meters.is_empty() {
+            return Ok(());
+        }
         let now = self.limits.now();
         let waits = self.meters.iter().filter_map(|meter| meter.wait(amount, now));
         if let Some(wait) = waits.max() {
-            return Err(Limited(wait));
+            return Err(Limited::after(wait));
         }
         self.meters.iter().for_each(|meter| meter.take(amount, now));
         Ok(())

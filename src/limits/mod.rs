@@ -42,11 +42,17 @@ const FORGET_EVERY: Duration = Duration::from_secs(30);
 #[error("more than the limit allows; try again in {} ms", self.retry_after_ms())]
 pub struct Limited(Duration);
 
+/// The shortest wait that is worth a message: who comes sooner finds room for little.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
 impl Limited {
-    /// When to try again, in milliseconds, at least 1.
+    fn after(wait: Duration) -> Self {
+        Self(wait.max(SHORTEST_WAIT))
+    }
+
+    /// When to try again, in milliseconds, at least 100.
     pub fn retry_after_ms(&self) -> u64 {
-        let us = self.0.as_micros().div_ceil(1000).max(1);
-        u64::try_from(us).unwrap_or(u64::MAX)
+        u64::try_from(self.0.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
     }
 }
 
@@ -192,7 +198,7 @@ impl Limits {
         let (now, rate) = (self.now(), Rate { per_second, burst_secs: self.settings.burst_secs });
         let mut bucket = self.hellos.entry(greeter).or_default();
         if let Some(wait) = bucket.wait(rate, 1, now) {
-            return Err(Limited(wait));
+            return Err(Limited::after(wait));
         }
         bucket.take(rate, 1, now);
         Ok(())

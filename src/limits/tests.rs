@@ -97,7 +97,7 @@ fn ws7_who_is_refused_too_often_in_a_window_may_not_go_on() {
     let (limits, clock) = limits(|rates| (rates.refusals, rates.refusal_secs) = (3, 10));
     let mut allowance = limits.allowance(party(Role::Device, "acme", 1, 1), None);
     let mut refuse = |count: u64| (0..count).all(|_| allowance.may_go_on(Limited(Duration::from_secs(30))));
-    assert!(refuse(1 + 3), "the first one is told, three more come too early");
+    assert!(refuse(1 + 16 + 3), "the first one is told, some were under way, three more come too early");
     clock.advance(10 * SECOND_US);
     assert!(refuse(3), "another window");
     clock.advance(9 * SECOND_US);
@@ -112,6 +112,25 @@ fn ws7_who_waits_as_told_may_be_refused_for_ever() {
         assert!(allowance.may_go_on(Limited(Duration::from_millis(5))));
         clock.advance(5000);
     }
+}
+
+#[test]
+fn ws7_an_honest_device_with_batches_under_way_gets_all_through_and_is_never_closed() {
+    let (limits, clock) = limits(|rates| rates.device_entries = 1000);
+    let mut allowance = limits.allowance(party(Role::Device, "acme", 1, 1), None);
+    let (mut waiting, mut waits) = (1000, 0);
+    while waiting > 0 {
+        let sent: Vec<_> = (0..4.min(waiting)).map(|_| allowance.entries(100)).collect();
+        waiting -= sent.iter().take_while(|taken| taken.is_ok()).count();
+        for limited in sent.iter().filter_map(|taken| taken.err()) {
+            assert!(allowance.may_go_on(limited), "after {waits} waits");
+        }
+        let longest =
+            sent.iter().filter_map(|taken| taken.err()).map(|limited| limited.retry_after_ms()).max();
+        clock.advance(i64::try_from(longest.unwrap_or(0)).unwrap() * 1000);
+        waits += 1;
+    }
+    assert!((300..=1000).contains(&waits), "{waits} waits");
 }
 
 #[test]

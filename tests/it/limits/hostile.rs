@@ -9,6 +9,9 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{SECOND_US, hub};
 use crate::support::{Hello, Hub, Peer, ticket};
 
+/// What passes, is told, may have been under way, and comes too early: the next one is too many.
+const MOST: usize = 5 + 1 + 16 + 20;
+
 async fn strict() -> Hub {
     hub(|rates| (rates.device_frames, rates.refusals) = (5, 20)).await
 }
@@ -17,8 +20,7 @@ async fn strict() -> Hub {
 async fn ws7_who_ignores_refusals_is_closed() {
     let hub = strict().await;
     let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
-    // The first refusal tells it to wait, and twenty more come too early.
-    for number in 0..26 {
+    for number in 0..MOST {
         let answer = peer.ask(json!({"type": "ping"})).await;
         assert_eq!(answer["type"], if number < 5 { "pong" } else { "error" });
     }
@@ -49,7 +51,7 @@ async fn ws7_pings_and_pongs_of_the_carrier_are_frames_too() {
     for message in [Message::Ping(vec![1].into()), Message::Pong(vec![].into())] {
         let hub = strict().await;
         let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
-        for _ in 0..27 {
+        for _ in 0..=MOST {
             peer.send_message(message.clone()).await;
         }
         assert_eq!(peer.close_code().await, 4507, "{message:?}");
@@ -66,7 +68,7 @@ async fn ws7_batches_and_acks_without_end_are_closed() {
     ] {
         let hub = strict().await;
         let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
-        for _ in 0..27 {
+        for _ in 0..=MOST {
             peer.request(frame.clone()).await;
         }
         assert_eq!(peer.close_code().await, 4507, "{frame}");
