@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{SECOND_US, assert_limited, batch, hub};
+use super::{SECOND_US, assert_limited, batch, hub, wait_for};
 use crate::support::{Hello, Peer, ticket, tickets};
 
 fn hello(tenant: &str, user: &str, device: &str) -> Hello {
@@ -61,6 +61,7 @@ async fn ws7_a_device_that_comes_back_has_what_it_had_left() {
     let (mut peer, _) = Peer::hello(&hub, &hello("acme", "anna", "phone")).await;
     assert_eq!(peer.ask(batch(&tickets(10).0)).await["type"], "sync_result");
     peer.close().await;
+    wait_for(&hub, |hub| hub.metric("synchub_sockets") == 0).await;
     assert!(hub.node.deps().limits.forget_idle() > 0, "what is used is not forgotten");
     let (mut peer, _) = Peer::hello(&hub, &hello("acme", "anna", "phone")).await;
     assert_limited(&peer.ask(batch(&tickets(1).0)).await, 100);

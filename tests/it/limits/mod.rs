@@ -59,3 +59,13 @@ async fn turned_away(hub: &Hub, peer: &mut Peer, hello: &Hello) -> (String, u64,
     peer.send(&hello.frame(hub)).await;
     sent_away(peer).await
 }
+
+/// Waits until something is so.
+async fn wait_for(hub: &Hub, is_so: impl Fn(&Hub) -> bool) {
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while !is_so(hub) {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.expect("it does not come to that");
+}

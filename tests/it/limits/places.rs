@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use synchub_protocol::Encoding;
 
-use super::{SECOND_US, from_address, hub, sent_away, turned_away};
+use super::{SECOND_US, from_address, hub, sent_away, turned_away, wait_for};
 use crate::support::{Hello, Hub, Peer};
 
 #[tokio::test]
@@ -119,13 +119,4 @@ async fn ws7_limits_forget_who_has_gone() {
     hub.clock.advance(SECOND_US);
     assert_eq!(limits.forget_idle(), 0);
     hub.stop().await;
-}
-
-async fn wait_for(hub: &Hub, is_so: impl Fn(&Hub) -> bool) {
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), async {
-        while !is_so(hub) {
-            tokio::task::yield_now().await;
-        }
-    });
-    waited.await.expect("it does not come to that");
 }
