@@ -5,7 +5,7 @@ use std::sync::Arc;
 use synchub_protocol::Encoding;
 
 use super::{SECOND_US, from_address, hub, sent_away, turned_away, wait_for};
-use crate::support::{Hello, Hub, Peer};
+use crate::support::{Hello, Peer};
 
 #[tokio::test]
 async fn ws7_an_address_has_so_many_sockets_and_others_have_theirs() {
