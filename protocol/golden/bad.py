@@ -177,7 +177,7 @@ def bad_request():
         ("device-kind-unknown", {"device": {**device, "kind": "toaster"}}),
         ("device-kind-number", {"device": {**device, "kind": 3}}),
         ("device-kind-map", {"device": {**device, "kind": {"phone": None}}}),
-        ("device-install-id", {"device": {**device, "install_id": "mine"}}),
+        ("device-install-id", {"device": {**device, "install_id": ""}}),
         ("subscription-array", {"subscriptions": [["ticket"]]}),
         ("subscription-no-domain", {"subscriptions": [{}]}),
         ("subscription-priority", {"subscriptions": [{"domain": "ticket", "priority": "low"}]}),

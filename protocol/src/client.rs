@@ -99,8 +99,14 @@ pub struct Device {
     /// What kind of device it is.
     #[serde(deserialize_with = "wire::word")]
     pub kind: DeviceKind,
-    /// The installation of the app, without which entries have no numbers.
-    #[serde(default, with = "wire::opt_id", skip_serializing_if = "Option::is_none")]
+    /// The installation of the app, without which entries have no numbers. What came as another text is
+    /// the UUID that stands for it.
+    #[serde(
+        default,
+        serialize_with = "wire::opt_id::serialize",
+        deserialize_with = "wire::opt_install",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub install_id: Option<Uuid>,
     /// A name for people.
     #[serde(default, deserialize_with = "wire::opt_text", skip_serializing_if = "Option::is_none")]

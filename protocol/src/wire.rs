@@ -12,6 +12,8 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::budget::Bound;
 use crate::loose::{Loose, Notes, TOO_MUCH};
@@ -321,6 +323,22 @@ pub(crate) mod opt_id {
         struct Id(#[serde(with = "super::id")] Uuid);
         Ok(Option::<Id>::deserialize(deserializer)?.map(|id| id.0))
     }
+}
+
+/// The longest text that names an install, in bytes.
+const INSTALL_BYTES: usize = 128;
+
+/// What names an install: a UUID, or another text, of which a UUID is made from its SHA-256 (RFC 9562,
+/// section 5.8), the same for the same text.
+pub(crate) fn opt_install<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    let Some(name) = opt_text(deserializer)? else { return Ok(None) };
+    if name.is_empty() || name.len() > INSTALL_BYTES {
+        return Err(D::Error::custom(format_args!("an install_id has 1 to {INSTALL_BYTES} bytes")));
+    }
+    Ok(Some(Uuid::try_parse(&name).unwrap_or_else(|_| {
+        let digest = Sha256::digest(&name);
+        uuid::Builder::from_custom_bytes(std::array::from_fn(|at| digest[at])).into_uuid()
+    })))
 }
 
 /// Whether a flag is unset, for `skip_serializing_if`.

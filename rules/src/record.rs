@@ -289,6 +289,7 @@ pub const MAX_WEIGHT: usize = 256 * 1024;
 /// twice; above, they go without their data. A group of usual entries takes a few MiB; without a bound, small
 /// edits of one large record would each keep a copy of it alive.
 pub const MAX_VIEWS_WEIGHT: usize = 32 * 1024 * 1024;
+const _: () = assert!(MAX_VIEWS_WEIGHT >= 100 * MAX_WEIGHT, "a hundred records go with their data");
 
 /// About how many bytes a map of fields takes in memory.
 pub fn weight(data: &Data) -> usize {

@@ -51,6 +51,10 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> (StatusCode, String) 
     if state.tasks.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
+    if state.deps.engine.is_failing(state.deps.clock.now_us()) {
+        let text = "not ready: the store could not write what devices sent; look at its disk\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    }
     match state.readiness.check(state.deps.store.as_ref()).await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),

@@ -7,7 +7,7 @@ mod upgrade;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use crate::session::Deps;
 use crate::tasks::Tasks;
@@ -29,7 +29,7 @@ pub struct State {
 /// All routes.
 pub fn router(state: State) -> Router {
     Router::new()
-        .route("/ws", get(upgrade::handler))
+        .route("/ws", any(upgrade::handler))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

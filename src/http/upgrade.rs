@@ -10,7 +10,7 @@ use axum::http::header::{
     AUTHORIZATION, CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -32,6 +32,8 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 enum UpgradeError {
     #[error("this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket\n")]
     NoUpgrade,
+    #[error("open a WebSocket here with GET\n")]
+    Method,
     #[error("send Sec-WebSocket-Version: 13\n")]
     Version,
     #[error("send a Sec-WebSocket-Key\n")]
@@ -46,7 +48,7 @@ impl IntoResponse for UpgradeError {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key | Self::Subprotocol => StatusCode::BAD_REQUEST,
+            Self::Method | Self::Key | Self::Subprotocol => StatusCode::BAD_REQUEST,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         };
         let headers = [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")];
@@ -56,7 +58,7 @@ impl IntoResponse for UpgradeError {
 
 /// Answers 101 and starts the session.
 pub(super) async fn handler(Shared(state): Shared<State>, mut request: Request) -> Response {
-    let (accept, encoding, chosen) = match check(&state, request.headers()) {
+    let (accept, encoding, chosen) = match check(&state, &request) {
         Ok(accepted) => accepted,
         Err(error) => return error.into_response(),
     };
@@ -128,7 +130,11 @@ async fn start(
 }
 
 /// The key to answer with, the encoding, and whether a subprotocol named it.
-fn check(state: &State, headers: &HeaderMap) -> Result<(HeaderValue, Encoding, bool), UpgradeError> {
+fn check(state: &State, request: &Request) -> Result<(HeaderValue, Encoding, bool), UpgradeError> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(UpgradeError::Method);
+    }
     let upgrades = has_word(headers, CONNECTION, "upgrade") && has_word(headers, UPGRADE, "websocket");
     if !upgrades {
         return Err(UpgradeError::NoUpgrade);

@@ -216,6 +216,8 @@ impl Session {
             Ok(Decision::Answered(answer)) => {
                 self.count(&answer);
                 self.owed = self.owed.max(answer.seq);
+                // A position follows, though the place may have been named before (C2).
+                self.named = None;
                 let mut result =
                     sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
                 result.backoff_ms = backoff_ms(&self.deps);

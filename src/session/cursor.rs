@@ -24,7 +24,7 @@ const TAG_BYTES: usize = 16;
 
 /// A place, and what it covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     pub(crate) tenant: TenantNo,
     pub(crate) epoch: u64,
     /// The place.
@@ -87,7 +87,7 @@ impl CursorKey {
     }
 
     /// The cursor of a tenant of this name, as clients store it.
-    pub(crate) fn seal(&self, tenant: &str, cursor: &Cursor) -> String {
+    pub fn seal(&self, tenant: &str, cursor: &Cursor) -> String {
         let mut bytes = vec![FORMAT];
         bytes = postcard::to_extend(cursor, bytes).expect("a Vec takes every write");
         let tag = self.mac(tenant, &bytes).finalize().into_bytes();
@@ -96,7 +96,7 @@ impl CursorKey {
     }
 
     /// Reads a cursor; none if it is not one that this hub made for a tenant of this name.
-    pub(crate) fn open(&self, tenant: &str, text: &str) -> Option<Cursor> {
+    pub fn open(&self, tenant: &str, text: &str) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (body, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
         self.mac(tenant, body).verify_truncated_left(tag).ok()?;

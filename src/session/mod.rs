@@ -40,7 +40,7 @@ use tokio::time::timeout;
 use crate::limits::Address;
 
 use away::Away;
-pub use cursor::CursorKey;
+pub use cursor::{Cursor, CursorKey};
 pub use deps::Deps;
 pub use read_pool::ReadPool;
 use socket::Socket;

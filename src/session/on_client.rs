@@ -61,6 +61,10 @@ impl Session {
             Err(DecodeError::BadRequest { kind, id, .. }) if NOT_OFFERED.contains(&kind.as_str()) => {
                 self.refuse_type(id, &kind)
             }
+            // It was to be a batch: its answer waits for those of the batches before it.
+            Err(DecodeError::BadRequest { kind, id: Some(id), message }) if kind == "sync" => {
+                self.refuse_batch(id, ErrorCode::BadRequest, message)
+            }
             Err(DecodeError::BadRequest { id, message, .. }) => {
                 self.refuse(id, ErrorCode::BadRequest, message)
             }

@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use parking_lot::Mutex;
 
 /// What incomplete messages may take on a node, in bytes.
-const POOL_BYTES: usize = 24 * 1024 * 1024;
+const POOL_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is held by all sockets of a node. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -10,6 +10,7 @@ use synchub_rules::plan;
 use synchub_rules::record::{Head, TenantNo};
 
 use super::SubmitError;
+use super::failures::Failures;
 use super::load::Load;
 use super::queue::Queue;
 use crate::bus::{Bus, Update};
@@ -26,6 +27,7 @@ pub(super) struct Committer {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
+    pub(super) failures: Failures,
 }
 
 impl Committer {
@@ -46,6 +48,7 @@ impl Committer {
     }
 
     async fn decide(&self, tenant: TenantNo, group: Vec<Submission>) -> Vec<Result<Decision, SubmitError>> {
+        let entries = group.iter().map(|batch| batch.entries.len()).sum();
         let (count, group) = (group.len(), Arc::new(group));
         match self.commit(tenant, Arc::clone(&group)).await {
             Ok(decisions) => decisions.into_iter().map(Ok).collect(),
@@ -56,6 +59,7 @@ impl Committer {
                     cause,
                     "the store cannot write; the batches stay with the devices"
                 );
+                self.failures.failed(entries, self.clock.now_us());
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {
@@ -93,6 +97,7 @@ impl Committer {
         let started = self.clock.now_us();
         let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
+        self.failures.succeeded(entries);
         self.metrics.commit(batches, entries, self.clock.now_us() - started);
         Ok(self.announce(tenant, committed))
     }

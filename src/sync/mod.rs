@@ -5,6 +5,7 @@
 //! connected: what was committed goes to the bus.
 
 mod committer;
+mod failures;
 mod load;
 mod outcome;
 mod queue;
@@ -44,6 +45,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 pub struct Engine {
     queue: Arc<queue::Queue>,
     load: Arc<load::Load>,
+    failures: failures::Failures,
 }
 
 impl Engine {
@@ -58,11 +60,23 @@ impl Engine {
     ) -> Self {
         let queue = Arc::new(queue::Queue::new(settings));
         let load = load::Load::new(Arc::clone(&queue), Arc::clone(&clock), admission.slow_commit_ms);
-        let load = Arc::new(load);
-        let (waiting, measured) = (Arc::clone(&queue), Arc::clone(&load));
-        let committer = committer::Committer { queue: waiting, load: measured, store, bus, clock, metrics };
+        let (load, failures) = (Arc::new(load), failures::Failures::default());
+        let committer = committer::Committer {
+            queue: Arc::clone(&queue),
+            load: Arc::clone(&load),
+            store,
+            bus,
+            clock,
+            metrics,
+            failures: failures.clone(),
+        };
         tasks.spawn_vital(committer.run());
-        Self { queue, load }
+        Self { queue, load, failures }
+    }
+
+    /// Whether the store could not write a group a moment ago, and none as large since.
+    pub fn is_failing(&self, now_us: i64) -> bool {
+        self.failures.are_recent(now_us)
     }
 
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does

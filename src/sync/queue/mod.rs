@@ -19,9 +19,9 @@ use crate::config::CommitSettings;
 const WAITING_ENTRIES: usize = 50_000;
 
 /// The most bytes that entries which were not answered yet take in memory, about.
-const WAITING_BYTES: usize = 16 * 1024 * 1024;
+const WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// What is left of that for batches of usual size, so that large ones do not shut them out.
-const KEPT_FOR_SMALL: usize = 4 * 1024 * 1024;
+const KEPT_FOR_SMALL: usize = 8 * 1024 * 1024;
 /// Up to which size a batch is a usual one.
 const SMALL_BYTES: usize = 256 * 1024;
 /// The same in entries: about as long as a commit takes anyway.

@@ -5,7 +5,7 @@ use synchub_protocol::Encoding;
 use uuid::Uuid;
 
 use super::desk::{code, expect, hub, put, record, reviews, rows, send, two, with};
-use crate::support::{Hello, Hub, Peer};
+use crate::support::{Hello, Hub, Peer, ticket};
 
 fn batch(id: Uuid, entries: &Value) -> Value {
     json!({"type": "sync", "batch_id": id, "entries": entries})
@@ -211,4 +211,22 @@ async fn e11_a_correction_takes_the_refused_entry_out_of_the_inbox() {
     let kept = reviews(&hub, ids[0]);
     assert_eq!((kept.len(), kept[0].open), (1, false));
     hub.stop().await;
+}
+
+/// Any text names an install; a UUID is the same however it is written.
+#[tokio::test]
+async fn o2_an_install_may_be_named_by_any_text() {
+    let hub = Hub::start().await;
+    let hello = |install: &str| Hello::of("alice", "a1").with(json!({"device": {"install_id": install}}));
+    let (mut peer, welcome) = Peer::hello(&hub, &hello("phone of Alice")).await;
+    assert_eq!(welcome["last_client_seq"], 0);
+    let batch = json!({"type": "sync", "batch_id": Uuid::now_v7(), "first_client_seq": 1,
+        "entries": [ticket(Uuid::now_v7(), "fire"), ticket(Uuid::now_v7(), "flood")]});
+    assert_eq!(peer.ask(batch).await["results"][1]["status"], "created");
+    peer.close().await;
+    for (install, mark) in [("phone of Alice", 2), ("phone of alice", 0)] {
+        let (peer, welcome) = Peer::hello(&hub, &hello(install)).await;
+        assert_eq!(welcome["last_client_seq"], mark, "{install}");
+        peer.close().await;
+    }
 }

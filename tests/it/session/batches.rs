@@ -169,21 +169,25 @@ async fn answers_to_batches_come_in_the_order_sent() {
             batch(json!([])),
             numbered(4 * round + 3, json!([edit("ticket", id, 1, &json!({"status": "INPROGRESS"}))])),
             numbered(4 * round + 4, json!([delete("ticket", id, 1)])),
+            json!({"type": "sync", "batch_id": 7, "entries": []}),
         ];
         for (n, frame) in (0..).zip(&mut frames) {
             frame["id"] = json!(1000 + n);
             peer.send(frame).await;
         }
         let mut answers = Vec::new();
-        while answers.len() < 5 {
+        while answers.len() < 6 {
             let frame = peer.next().await;
             if frame["id"].is_u64() {
                 answers.push(frame);
             }
         }
         let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
-        assert_eq!(ids, [1000, 1001, 1002, 1003, 1004]);
-        assert_eq!(answers[2]["code"], "bad_request");
+        assert_eq!(ids, [1000, 1001, 1002, 1003, 1004, 1005]);
+        assert_eq!(
+            (&answers[2]["code"], &answers[5]["code"]),
+            (&json!("bad_request"), &json!("bad_request"))
+        );
         assert_eq!(codes(&answers[4]), ["updated"], "e4: own writes make nothing stale");
     }
 }

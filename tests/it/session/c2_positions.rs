@@ -47,6 +47,17 @@ async fn c2_an_answer_that_wrote_nothing_is_reached_by_a_place() {
 }
 
 #[tokio::test]
+async fn c2_a_position_follows_an_answer_whose_place_was_named_before() {
+    let hub = Hub::start().await;
+    let (mut alice, _) = Peer::live(&hub, &Hello::of("alice", "a")).await;
+    alice.commit(json!([ticket(Uuid::now_v7(), "fire")])).await;
+    for _ in 0..3 {
+        let answer = alice.ask(json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": [{}]})).await;
+        assert_eq!(alice.find("position").await["seq"], answer["seq"]);
+    }
+}
+
+#[tokio::test]
 async fn c2_a_position_comes_when_the_log_moved_for_others_only() {
     let hub = Hub::with(|settings| settings.feed.idle_position_secs = 1).start().await;
     let (mut alice, _) = Peer::live(&hub, &Hello::of("alice", "a")).await;

@@ -1,19 +1,25 @@
 //! The HTTP side: upgrades that are refused, subprotocols, health and metrics.
 
+use serde_json::json;
 use synchub_protocol::Encoding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use uuid::Uuid;
 
-use crate::support::{Hello, Hub, Peer};
+use crate::support::{Hello, Hub, Peer, ticket};
 
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// The head of the answer, and what follows it where the connection ends.
 async fn get(hub: &Hub, path: &str, headers: &str) -> String {
+    request(hub, &format!("GET {path}"), headers).await
+}
+
+/// The head of the answer, and what follows it where the connection ends.
+async fn request(hub: &Hub, line: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(hub.node.address()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n");
+    let request = format!("{line} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains("\r\n\r\n") {
@@ -48,6 +54,11 @@ async fn an_upgrade_that_is_wrong_is_an_http_error() {
             assert!(answer.contains("upgrade: websocket\r\n"), "{answer}");
         }
     }
+    for method in ["HEAD", "POST", "OPTIONS"] {
+        let answer =
+            request(&hub, &format!("{method} /ws"), &format!("{UPGRADE}Connection: close\r\n")).await;
+        assert!(answer.starts_with("http/1.1 400 "), "rfc 6455, 4.1: {method}: {answer}");
+    }
     let answer = get(&hub, "/ws", UPGRADE).await;
     assert!(
         answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"),
@@ -78,6 +89,25 @@ async fn the_subprotocol_chooses_the_encoding() {
             assert_eq!(echoed, chosen);
         }
     }
+}
+
+/// The check of the store writes little: what devices sent may be too much for the disk all the same.
+#[tokio::test]
+async fn a_node_that_could_not_write_what_devices_sent_is_not_ready() {
+    let hub = Hub::start().await;
+    let (mut peer, _) = Peer::live(&hub, &Hello::of("alice", "a")).await;
+    let lock = rusqlite::Connection::open(hub.database()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let batch =
+        json!({"type": "sync", "batch_id": Uuid::now_v7(), "entries": [ticket(Uuid::now_v7(), "fire")]});
+    assert_eq!(peer.ask(batch.clone()).await["code"], "unavailable");
+    lock.execute_batch("ROLLBACK").unwrap();
+    let close = "Connection: close\r\n";
+    let answer = get(&hub, "/health/ready", close).await;
+    assert!(answer.starts_with("http/1.1 503 ") && answer.contains("disk"), "{answer}");
+    assert_eq!(peer.ask(batch).await["results"][0]["status"], "created");
+    let answer = get(&hub, "/health/ready", close).await;
+    assert!(answer.starts_with("http/1.1 200 "), "{answer}");
 }
 
 #[tokio::test]
