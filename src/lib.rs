@@ -11,6 +11,7 @@ pub mod tasks;
 pub mod auth;
 
 pub mod bus;
+pub mod limits;
 pub mod registry;
 pub mod store;
 

@@ -797,7 +797,11 @@ class Client:
         if not self.on_the_way:
             self.paused = False
         if frame.get("backoff_ms"):
-            self.go_on_at = time.monotonic() + frame["backoff_ms"] / 1000
+            self._wait(frame["backoff_ms"])
+
+    def _wait(self, ms):
+        """No batch before this, nor before what was asked for already: several may be refused at once."""
+        self.go_on_at = max(self.go_on_at, time.monotonic() + ms / 1000)
 
     def _error(self, frame):
         """What an error means for a hello or a batch; other requests raise it where they were made."""
@@ -822,7 +826,7 @@ class Client:
         elif code == "idempotency_key_reused":
             self.store.take_apart(batch_id)
         elif frame["temporary"]:
-            self.go_on_at = time.monotonic() + (frame.get("retry_after_ms") or random.uniform(100, 1000)) / 1000
+            self._wait(frame.get("retry_after_ms") or random.uniform(100, 1000))
         else:
             raise Stopped(code, frame["message"])
         # What follows would be out of order: first all answers, then on with the lowest number.

@@ -37,6 +37,23 @@ pub(crate) struct HubOptions {
     pub(crate) settings: Vec<(&'static str, String)>,
 }
 
+/// Settings of a hub that holds nobody to a rate: what is measured lies behind the rates.
+pub(crate) fn without_rates() -> Vec<(&'static str, String)> {
+    const RATES: [&str; 10] = [
+        "SYNCHUB_RATES_DEVICE_HELLOS",
+        "SYNCHUB_RATES_DEVICE_FRAMES",
+        "SYNCHUB_RATES_DEVICE_ENTRIES",
+        "SYNCHUB_RATES_DEVICE_BYTES",
+        "SYNCHUB_RATES_USER_FRAMES",
+        "SYNCHUB_RATES_USER_ENTRIES",
+        "SYNCHUB_RATES_USER_BYTES",
+        "SYNCHUB_RATES_TENANT_FRAMES",
+        "SYNCHUB_RATES_TENANT_ENTRIES",
+        "SYNCHUB_RATES_TENANT_BYTES",
+    ];
+    RATES.map(|name| (name, "0".to_owned())).into()
+}
+
 /// A running hub.
 #[derive(Debug)]
 pub(crate) struct Hub {

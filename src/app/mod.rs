@@ -25,6 +25,7 @@ use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::http;
 use crate::lifecycle;
+use crate::limits::Limits;
 use crate::observe::Metrics;
 use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
@@ -78,6 +79,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let definitions = definitions(&settings)?;
         let verifier = Verifier::new(&settings.auth)?;
+        let limits = Limits::new(settings.rates.clone(), Arc::clone(&clock))?;
         let store = open_store(&settings, &entropy).await?;
         let listener = http::bind(settings.listen).with_context(|| {
             format!("cannot listen on {}; is a hub running there already?", settings.listen)
@@ -90,7 +92,7 @@ impl Node {
             Arc::clone(&store),
             Arc::clone(&bus),
             Arc::clone(&clock),
-            &settings.commit,
+            (&settings.commit, &settings.admission),
             metrics.clone(),
             &tasks,
         );
@@ -117,6 +119,7 @@ impl Node {
             publisher,
             cursors: CursorKey::new(&store.cursor_key()),
             permits: Semaphore::new(settings.catch_up.permits),
+            limits: Arc::clone(&limits),
             reading: ReadPool::default(),
             scans: Semaphore::new(DIGEST_SCANS),
             sessions: AtomicU64::new(1),
@@ -142,6 +145,7 @@ impl Node {
             tasks.finishing().clone(),
         );
         tasks.spawn_vital(flush);
+        tasks.spawn_vital(limits.run(deps.metrics.clone(), tasks.finishing().clone()));
         tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(&deps)));
         if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
             tasks.spawn_vital(keep);
@@ -159,8 +163,9 @@ impl Node {
             tasks: tasks.clone(),
             readiness: http::Readiness::default(),
         });
-        let limits = deps.settings.limits.clone();
-        tasks.spawn(http::serve(listener, router, limits, tasks.clone()));
+        let settings = deps.settings.limits.clone();
+        let counts = (Arc::clone(&deps.limits), deps.metrics.clone());
+        tasks.spawn(http::serve(listener, router, settings, counts, tasks.clone()));
         Ok(Self { deps, retention, tasks, address })
     }
 

@@ -41,6 +41,9 @@ pub enum OutOfRange {
         /// The setting.
         key: &'static str,
     },
+    /// A proxy that is no address.
+    #[error("`rates.proxies` must be IP addresses with commas between them, such as `127.0.0.1, ::1`")]
+    Proxies,
     /// A private key where a public one belongs.
     #[error(
         "`auth.keys[{index}]` holds a private key, which the hub must not have: make another one, keep it to \
@@ -74,6 +77,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
         ("limits.recommended_batch", limits.recommended_batch),
         ("limits.max_batch_entries", limits.max_batch_entries),
     )?;
+    if settings.rates.proxies().is_err() {
+        return Err(OutOfRange::Proxies);
+    }
     let auth = &settings.auth;
     not_empty("auth.hs256_secret", auth.hs256_secret.as_ref().map(super::Secret::expose))?;
     not_empty("auth.issuer", auth.issuer.as_deref())?;
@@ -103,6 +109,12 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("limits.hello_timeout_secs", limits.hello_timeout_secs, 1..=300),
         ("limits.heartbeat_secs", limits.heartbeat_secs, 10..=300),
         ("limits.max_subscriptions", limits.max_subscriptions as u64, 1..=64),
+        ("rates.burst_secs", settings.rates.burst_secs, 1..=3600),
+        ("rates.refusals", settings.rates.refusals, 1..=1_000_000),
+        ("rates.refusal_secs", settings.rates.refusal_secs, 1..=3600),
+        ("admission.busy_percent", settings.admission.busy_percent, 1..=1000),
+        ("admission.full_percent", settings.admission.full_percent, 1..=1000),
+        ("admission.slow_commit_ms", settings.admission.slow_commit_ms, 0..=600_000),
         ("feed.lane_bytes", feed.lane_bytes as u64, 4096..=256 * MIB),
         ("feed.position_ms", feed.position_ms, 1..=1000),
         ("feed.idle_position_secs", feed.idle_position_secs, 1..=60),

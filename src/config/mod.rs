@@ -3,11 +3,13 @@
 //! A file is overridden by the environment, the environment by flags. Nothing here reads the
 //! process's environment or arguments by itself, opens a socket, or makes a folder.
 
+mod admission;
 mod auth;
 mod check;
 mod load;
 mod names;
 mod push;
+mod rates;
 mod render;
 mod retention;
 mod secret;
@@ -16,11 +18,13 @@ mod store_url;
 #[cfg(test)]
 mod tests;
 
+pub use admission::AdmissionSettings;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
 pub use check::OutOfRange;
 pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
 pub use push::{MAX_TTL_SECS, PushSettings};
+pub use rates::{OwnRates, RateName, RateSettings};
 pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{

@@ -11,8 +11,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use synchub_protocol::DeviceKind;
 
+use super::admission::AdmissionSettings;
 use super::auth::AuthSettings;
 use super::push::PushSettings;
+use super::rates::RateSettings;
 use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
@@ -43,6 +45,10 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What one client may ask for.
     pub limits: LimitSettings,
+    /// How much one may ask for, by address, device, user and tenant.
+    pub rates: RateSettings,
+    /// What the hub does before it gets slow.
+    pub admission: AdmissionSettings,
     /// How changes reach the sessions that are live.
     pub feed: FeedSettings,
     /// How pushes that are not changes go out.
@@ -73,6 +79,8 @@ impl Default for Settings {
             bus: BusSettings::default(),
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
+            rates: RateSettings::default(),
+            admission: AdmissionSettings::default(),
             feed: FeedSettings::default(),
             push: PushSettings::default(),
             catch_up: CatchUpSettings::default(),

@@ -162,6 +162,29 @@ fn public_keys_stand_in_the_file_or_as_json_in_the_environment() {
 }
 
 #[test]
+fn rates_of_tenants_stand_in_the_file_or_as_json_in_the_environment() {
+    let file = "[rates]\ndevice_frames = 7\n[rates.tenants.Acme]\ndevice_frames = 5\ntenant_bytes = 0";
+    let settings = load_from(Some(file), &[]).unwrap().settings;
+    let rates = &settings.rates;
+    assert_eq!(
+        ["Acme", "acme"].map(|tenant| rates.of(tenant, RateName::DeviceFrames)),
+        [5, 7],
+        "names of tenants keep their letters"
+    );
+    assert_eq!((rates.of("Acme", RateName::TenantBytes), rates.of("Acme", RateName::UserFrames)), (0, 2000));
+    let written = settings.to_toml().unwrap();
+    assert_eq!(load_from(Some(&written), &[]).unwrap().settings, settings, "{written}");
+    let json = r#"{"Acme":{"device_frames":5,"tenant_bytes":0}}"#;
+    let other = load_from(None, &[("SYNCHUB_RATES_TENANTS", json)]).unwrap().settings;
+    assert_eq!(other.rates.tenants, settings.rates.tenants);
+
+    let text = error_of(Some("[rates.tenants.acme]\naddress_hellos = 5"), &[]);
+    assert!(text.contains("`address_hellos`") && text.contains("`rates.tenants"), "{text}");
+    assert!(error_of(None, &[("SYNCHUB_RATES_TENANTS", "acme")]).contains("JSON"));
+    assert!(error_of(None, &[("SYNCHUB_RATES_PROXIES", "localhost")]).contains("`rates.proxies`"));
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let loaded = load_from(None, &[("SYNCHUB_AUTH_HS256_SECRET", "hunter2")]).unwrap();
     assert_eq!(loaded.settings.auth.hs256_secret.as_ref().unwrap().expose(), "hunter2");
@@ -194,6 +217,10 @@ fn every_variable_sets_its_own_setting() {
             ("listen", _) => "127.0.0.1:9".to_owned(),
             ("store.url", _) => "sqlite:elsewhere.db".to_owned(),
             ("auth.keys", _) => r#"[{"algorithm": "ES256", "file": "key.pem"}]"#.to_owned(),
+            ("rates.proxies", _) => "10.0.0.1".to_owned(),
+            ("rates.tenants", _) => r#"{"acme": {"device_frames": 5}}"#.to_owned(),
+            // 0 is no limit here.
+            ("rates.tenant_connections", _) => "7".to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
             // 24 are promised to clients.

@@ -1,6 +1,6 @@
 //! Accepts connections and hands them to hyper, with limits before anything is believed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LimitSettings;
+use crate::limits::{Held, Limits};
+use crate::observe::{LimitKind, Metrics};
 use crate::tasks::Tasks;
 
 /// How many connections the kernel keeps until they are accepted: a reconnect storm fits.
@@ -34,9 +36,16 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Accepts until told to stop; connections that are open live on.
-pub async fn serve(listener: TcpListener, router: Router, limits: LimitSettings, tasks: Tasks) {
-    let (most, head_timeout) = (limits.max_connections, limits.hello_timeout());
-    let places = Places { free: Arc::new(Semaphore::new(most)), spare: Arc::new(Semaphore::new(SPARE)) };
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: LimitSettings,
+    (limits, metrics): (Arc<Limits>, Metrics),
+    tasks: Tasks,
+) {
+    let (most, head_timeout) = (settings.max_connections, settings.hello_timeout());
+    let (free, spare) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(SPARE)));
+    let places = Places { free, spare, limits, metrics };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -44,8 +53,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: LimitSettings,
             accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok(stream) => {
-                if let Some(place) = places.take() {
+            Ok((stream, peer)) => {
+                if let Some(place) = places.take(peer) {
                     tasks.spawn(connection(
                         stream,
                         router.clone(),
@@ -62,33 +71,45 @@ pub async fn serve(listener: TcpListener, router: Router, limits: LimitSettings,
     }
 }
 
-async fn accept(listener: &TcpListener) -> std::io::Result<TcpStream> {
-    let (stream, _) = listener.accept().await?;
+async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, IpAddr)> {
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok((stream, peer.ip()))
 }
 
 /// Room for connections, and a little more for those that are told that there is none.
 struct Places {
     free: Arc<Semaphore>,
     spare: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    metrics: Metrics,
 }
 
 /// A connection's place; it is kept as long as the connection, upgraded or not.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// Whether the node is full, and the connection may only be turned away.
+    /// Whether the node is full, or has enough of this peer: then the connection may only be turned away.
     pub(super) spare: bool,
+    /// Who connected.
+    pub(super) peer: IpAddr,
+    /// The place among those of the peer's address, unless it is a proxy.
+    _held: Option<Held>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Places {
-    fn take(&self) -> Option<Arc<Place>> {
-        let take = |from: &Arc<Semaphore>, spare| {
-            let permit = Arc::clone(from).try_acquire_owned().ok()?;
-            Some(Arc::new(Place { spare, _permit: permit }))
-        };
-        take(&self.free, false).or_else(|| take(&self.spare, true))
+    fn take(&self, peer: IpAddr) -> Option<Arc<Place>> {
+        let address = self.limits.address(peer, None);
+        let held = address.and_then(|address| self.limits.connect(address));
+        let too_many = address.is_some() && held.is_none();
+        if too_many {
+            self.metrics.limited.of(LimitKind::AddressConnection).inc();
+        }
+        let permit = |from: &Arc<Semaphore>| Arc::clone(from).try_acquire_owned().ok();
+        let free = if too_many { None } else { permit(&self.free) };
+        let spare = free.is_none();
+        let permit = free.or_else(|| permit(&self.spare))?;
+        Some(Arc::new(Place { spare, peer, _held: held, _permit: permit }))
     }
 }
 

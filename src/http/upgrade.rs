@@ -20,7 +20,12 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::State;
 use super::accept::Place;
+use crate::limits::{Address, Held};
+use crate::observe::LimitKind;
 use crate::session::{self, Upgraded};
+
+/// Where a proxy says who its peer is.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Why an upgrade was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,12 +64,12 @@ pub(super) async fn handler(Shared(state): Shared<State>, mut request: Request) 
     };
     let token = bearer(request.headers());
     let place = request.extensions().get::<Arc<Place>>().cloned();
+    let origin = origin(&state, place.as_deref(), request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
-        let spare = place.as_ref().is_some_and(|place| place.spare);
-        start(state, upgrade, (encoding, token), spare).await;
-        drop(place);
+        start(state, upgrade, (encoding, token), &origin).await;
+        drop((place, origin));
     });
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
@@ -77,16 +82,47 @@ pub(super) async fn handler(Shared(state): Shared<State>, mut request: Request) 
     response
 }
 
-async fn start(state: State, upgrade: OnUpgrade, (encoding, token): (Encoding, Option<String>), spare: bool) {
+/// Where a connection comes from, and what follows from it.
+#[derive(Debug)]
+struct Origin {
+    /// The address that counts; none: it is held to no limit of addresses.
+    address: Option<Address>,
+    /// Whether there is no room, on the node or for this address.
+    full: bool,
+    /// The place among those of the address that a proxy named.
+    _held: Option<Held>,
+}
+
+/// Takes a place for who stands behind a proxy; any other peer has one since it was accepted.
+fn origin(state: &State, place: Option<&Place>, headers: &HeaderMap) -> Origin {
+    let Some(place) = place else { return Origin { address: None, full: false, _held: None } };
+    let limits = &state.deps.limits;
+    let forwarded = headers.get_all(FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
+    let address = limits.address(place.peer, forwarded);
+    let behind = address.filter(|_| limits.address(place.peer, None).is_none());
+    let held = behind.and_then(|address| limits.connect(address));
+    let too_many = behind.is_some() && held.is_none();
+    if too_many {
+        state.deps.metrics.limited.of(LimitKind::AddressConnection).inc();
+    }
+    Origin { address, full: place.spare || too_many, _held: held }
+}
+
+async fn start(
+    state: State,
+    upgrade: OnUpgrade,
+    (encoding, token): (Encoding, Option<String>),
+    origin: &Origin,
+) {
     let Ok(upgraded) = upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
         return;
     };
     let (io, read_ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    let upgraded = Upgraded { io, read_ahead, encoding, token };
+    let upgraded = Upgraded { io, read_ahead, encoding, token, address: origin.address };
     let _counted = state.deps.metrics.socket();
-    if spare {
+    if origin.full {
         session::turn_away(&state.deps, upgraded).await;
     } else {
         session::serve(state.deps, upgraded).await;

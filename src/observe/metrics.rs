@@ -60,6 +60,25 @@ pub enum PurgedKind {
     Delivery,
 }
 
+/// What had no room under a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// A socket of an address.
+    AddressConnection,
+    /// A session of a tenant.
+    TenantConnection,
+    /// A hello of an address.
+    AddressHello,
+    /// A hello of a device.
+    DeviceHello,
+    /// A frame, for its number or its bytes.
+    Frame,
+    /// A batch, for its entries.
+    Entries,
+    /// A hello, for the load of the node.
+    Load,
+}
+
 /// A handle on all numbers of one hub; clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -116,6 +135,12 @@ pub struct Handles {
     pub pushes: ByLabel<PushKind, Counter>,
     /// What happened to pushes on their way to sessions; a range of dropped ones counts once.
     pub push_fates: ByLabel<PushFate, Counter>,
+    /// What was refused under a limit, by what it was.
+    pub limited: ByLabel<LimitKind, Counter>,
+    /// Answers to batches that asked their sender to wait.
+    pub backoffs: Counter,
+    /// What the limits keep count of.
+    pub limit_keys: Gauge,
 }
 
 impl Metrics {
@@ -239,6 +264,16 @@ const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Delivery, "delivery"),
 ];
 
+const LIMIT_KINDS: [(LimitKind, &str); 7] = [
+    (LimitKind::AddressConnection, "address_connection"),
+    (LimitKind::TenantConnection, "tenant_connection"),
+    (LimitKind::AddressHello, "address_hello"),
+    (LimitKind::DeviceHello, "device_hello"),
+    (LimitKind::Frame, "frame"),
+    (LimitKind::Entries, "entries"),
+    (LimitKind::Load, "load"),
+];
+
 fn register(r: &mut Registry) -> Handles {
     let reasons = CLOSE_REASONS.map(|reason| (reason, reason.text()));
     Handles {
@@ -265,6 +300,9 @@ fn register(r: &mut Registry) -> Handles {
         purged: ByLabel::register(r, ("purged_rows", "Rows past their time"), "kind", &PURGED_KINDS),
         pushes: ByLabel::register(r, ("pushes", "Pushes logged"), "kind", &PUSH_KINDS),
         push_fates: ByLabel::register(r, ("push_fates", "Pushes to sessions"), "fate", &PUSH_FATES),
+        limited: ByLabel::register(r, ("limited", "Refused under a limit"), "limit", &LIMIT_KINDS),
+        backoffs: counter(r, "backoffs", "Answers to batches that asked to wait"),
+        limit_keys: gauge(r, "limit_keys", "Keys that the limits keep count of"),
     }
 }
 

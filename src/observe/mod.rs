@@ -11,5 +11,5 @@ mod push_labels;
 pub use by_label::ByLabel;
 pub use held_labels::HeldBy;
 pub use logging::{LogError, start_logging};
-pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, Metrics, PurgedKind};
+pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, LimitKind, Metrics, PurgedKind};
 pub use push_labels::{PushFate, PushKind};

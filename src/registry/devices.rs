@@ -81,6 +81,11 @@ impl Devices {
         })
     }
 
+    /// Whether the device has a session here.
+    pub fn is_here(&self, key: &DeviceKey) -> bool {
+        self.shared.devices.contains_key(key)
+    }
+
     /// Registers a session; the device's older one is closed. The registration ends when the link is
     /// dropped.
     pub fn join(&self, key: Option<DeviceKey>, living: Living) -> Link {

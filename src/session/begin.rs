@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use synchub_protocol::client::Hello;
-use synchub_protocol::server::{Fresh, FreshReason, Origin, Welcome};
+use synchub_protocol::server::{Fresh, FreshReason, Limits, Origin, Welcome};
 use synchub_protocol::{ServerFrame, Timestamp, gzip};
 use synchub_rules::group::Author;
 use synchub_rules::push::Address;
@@ -17,6 +17,7 @@ use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::handshake::Greeting;
+use super::hints::recommended_batch;
 use super::holding::Holding;
 use super::in_flight::InFlights;
 use super::outbox::Outbox;
@@ -48,6 +49,7 @@ impl Session {
             link,
             session,
             received_us,
+            allowance,
         } = greeting;
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
@@ -117,6 +119,7 @@ impl Session {
             leaving: false,
             number: session,
             epoch: registered.place.epoch,
+            allowance,
             _link: link,
             identity,
             deps,
@@ -187,6 +190,12 @@ fn welcome(
         compression: None,
         features: hello.features.iter().filter(|name| FEATURES.contains(&name.as_str())).cloned().collect(),
         heartbeat_secs: heartbeat.as_secs(),
-        limits: deps.settings.limits.on_the_wire(),
+        limits: Limits {
+            recommended_batch: recommended_batch(
+                deps.settings.limits.recommended_batch,
+                hello.network_quality.as_ref(),
+            ),
+            ..deps.settings.limits.on_the_wire()
+        },
     }
 }

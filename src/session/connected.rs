@@ -16,6 +16,7 @@ use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::event::Event;
+use super::hints::backoff_ms;
 use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::outbox::Outbox;
@@ -27,6 +28,7 @@ use super::socket::Socket;
 use super::subscriptions::{Reach, Subscriptions};
 use super::timers::{Due, Timers};
 use crate::auth::Identity;
+use crate::limits::Allowance;
 use crate::push::{Feed, Membership};
 use crate::registry::{Command, GoAwayCause, Link, Mailbox, Subscriber};
 use crate::sync::{SubmitError, sync_result};
@@ -86,6 +88,7 @@ pub(super) struct Session {
     /// The session's number on this node.
     pub(super) number: u64,
     pub(super) epoch: u64,
+    pub(super) allowance: Allowance,
     /// Fields drop in order: the feed is left before the registry.
     pub(super) _membership: Membership,
     pub(super) _link: Link,
@@ -169,20 +172,25 @@ impl Session {
         match event {
             Event::Frame(frame) => {
                 self.timers.heard(Instant::now());
-                self.on_frame(&frame)
+                match self.takes_frame(frame.len()) {
+                    Ok(()) => self.on_frame(&frame),
+                    Err(limited) => self.on_limited_frame(&frame, limited),
+                }
             }
             Event::Alive => {
                 self.timers.heard(Instant::now());
-                Ok(())
+                self.on_silent_frame(0)
             }
+            Event::Answered => self.on_silent_frame(0),
             Event::Oversized(size) => {
                 self.timers.heard(Instant::now());
+                self.on_silent_frame(size)?;
                 let most = self.deps.settings.limits.max_frame_bytes;
                 let message = format!("the frame has {size} bytes, more than {most}; split it");
                 self.refuse(None, ErrorCode::TooLarge, message)
             }
             Event::Writable => self.write(),
-            Event::Answered | Event::Flushed => Ok(()),
+            Event::Flushed => Ok(()),
             Event::Ended(reason) => Err(reason),
         }
     }
@@ -228,7 +236,9 @@ impl Session {
                 self.owed = self.owed.max(answer.seq);
                 // A position follows, though the place may have been named before (C2).
                 self.named = None;
-                let result = sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
+                let mut result =
+                    sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
+                result.backoff_ms = backoff_ms(&self.deps);
                 self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
                 self.say(&ServerFrame::SyncResult(result))
             }

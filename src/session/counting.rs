@@ -6,9 +6,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use synchub_protocol::CloseReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::parts::Parts;
 use super::read_pool::{ReadPool, Room, Share};
 
 /// What may be read from a peer before its hello is complete: a token, 64 domains and their filters fit.
@@ -16,6 +18,9 @@ const BEFORE_HELLO_BYTES: u64 = 64 * 1024;
 
 /// What a peer may have sent of a message before it counts in the node's pool.
 const UNCOUNTED_BYTES: u64 = 64 * 1024;
+
+/// How many parts of messages may come before the session has counted them.
+const UNSEEN_PARTS: u64 = 4096;
 
 /// The least number of bytes that a masked message takes on the wire (RFC 6455, section 5.2).
 pub(super) fn wire_size(payload: usize) -> u64 {
@@ -40,14 +45,17 @@ pub(super) struct Counting {
     pool: ReadPool,
     /// This socket's share of the pool, while a large part of a message is buffered.
     share: Option<Share>,
+    pub(super) parts: Parts,
     /// Whether the peer has not said hello: then what it may send is limited.
     pub(super) stranger: bool,
 }
 
 impl Counting {
-    /// A stranger's connection, of which `read` bytes were read.
-    pub(super) fn new(io: TcpStream, read: u64, pool: &ReadPool) -> Self {
-        Self { io, read, taken: 0, done: 0, pool: pool.clone(), share: None, stranger: true }
+    /// A stranger's connection, of which `read_ahead` was read.
+    pub(super) fn new(io: TcpStream, read_ahead: &[u8], pool: &ReadPool) -> Self {
+        let (read, mut parts) = (read_ahead.len() as u64, Parts::default());
+        parts.follow(read_ahead);
+        Self { io, parts, read, taken: 0, done: 0, pool: pool.clone(), share: None, stranger: true }
     }
 
     /// A message was taken out. One of data ends what was buffered, but for less than one read; pings may
@@ -84,6 +92,9 @@ impl AsyncRead for Counting {
         if self.stranger && self.read > BEFORE_HELLO_BYTES {
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        if self.parts.count() > UNSEEN_PARTS {
+            return Poll::Ready(Err(io::ErrorKind::ResourceBusy.into()));
+        }
         match self.share.as_ref().map_or(Room::Free, |share| share.room(context)) {
             Room::Free => {}
             Room::Full => return Poll::Pending,
@@ -91,9 +102,20 @@ impl AsyncRead for Counting {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        self.parts.follow(&buffer.filled()[before..]);
         self.read += (buffer.filled().len() - before) as u64;
         self.count();
         read
+    }
+}
+
+/// Why a socket ends whose connection gave an error, its own ones too.
+pub(super) fn close_reason(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => CloseReason::FrameTooLarge,
+        io::ErrorKind::StorageFull => CloseReason::Overloaded,
+        io::ErrorKind::ResourceBusy => CloseReason::RateLimitIgnored,
+        _ => CloseReason::PeerClosed,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::clock::SharedClock;
 use crate::config::Settings;
 use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
+use crate::limits::Limits;
 use crate::observe::Metrics;
 use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::Devices;
@@ -58,6 +59,8 @@ pub struct Deps {
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.
     pub permits: Semaphore,
+    /// How much one may ask for.
+    pub limits: std::sync::Arc<Limits>,
     /// What incomplete messages hold.
     pub reading: ReadPool,
     /// Digests that may look at records at once.

@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use synchub_protocol::client::Hello;
 use synchub_protocol::codec::decode_client;
-use synchub_protocol::server::{ErrorFrame, Goaway};
+use synchub_protocol::server::ErrorFrame;
 use synchub_protocol::{ClientFrame, CloseReason, DecodeError, ErrorCode, ServerFrame};
 use tokio::time::timeout;
 
-use super::connected::EPOCH_CHANGED;
+use super::away::Away;
 use super::deps::Deps;
 use super::event::Event;
 use super::socket::Socket;
 use super::subscriptions::{Reach, Rights, Subscriptions};
+use super::throttle::{admit_address, admit_device, admit_more, allowance, join};
 use crate::auth::{Identity, Role};
+use crate::limits::{Address, Allowance};
 use crate::push::Feed;
 use crate::registry::{DeviceKey, Link, Living, Mailbox};
 use crate::store::{PartyKind, Registered, RegisteredDevice, Registration, Witness};
@@ -36,14 +38,15 @@ pub(super) struct Greeting {
     pub(super) session: u64,
     /// When the hello came, in microseconds.
     pub(super) received_us: i64,
+    pub(super) allowance: Allowance,
 }
 
 /// Why a hello was not accepted.
-enum Refusal {
+pub(super) enum Refusal {
     /// The socket closes.
     Close(CloseReason),
-    /// The store's epoch rose: the peer begins anew, like everyone (R1).
-    NewEpoch,
+    /// The peer is told when to come back, and the socket closes.
+    Away(Away),
     /// The peer may try again.
     Error(ErrorCode, String),
 }
@@ -58,10 +61,10 @@ impl From<CloseReason> for Refusal {
 pub(super) async fn wait(
     deps: &Arc<Deps>,
     socket: &mut Socket,
-    token: Option<String>,
+    (token, address): (Option<String>, Option<Address>),
 ) -> Result<Box<Greeting>, CloseReason> {
     let limit = deps.settings.limits.hello_timeout();
-    let hello = timeout(limit, wait_for_hello(deps, socket, token));
+    let hello = timeout(limit, wait_for_hello(deps, socket, (token, address)));
     tokio::select! {
         biased;
         () = deps.tasks.stopping().cancelled() => Err(CloseReason::GoingAway),
@@ -72,7 +75,7 @@ pub(super) async fn wait(
 async fn wait_for_hello(
     deps: &Arc<Deps>,
     socket: &mut Socket,
-    token: Option<String>,
+    (token, address): (Option<String>, Option<Address>),
 ) -> Result<Box<Greeting>, CloseReason> {
     loop {
         let frame = match socket.event(false).await {
@@ -85,10 +88,10 @@ async fn wait_for_hello(
         let error = match decode_client(socket.encoding(), &frame) {
             Ok(ClientFrame::Hello(hello)) => {
                 let id = hello.id;
-                match accept(deps, hello, token.as_deref()).await {
+                match accept(deps, hello, (token.as_deref(), address)).await {
                     Ok(greeting) => return Ok(Box::new(greeting)),
                     Err(Refusal::Close(reason)) => return Err(reason),
-                    Err(Refusal::NewEpoch) => return Err(send_away(deps, socket).await?),
+                    Err(Refusal::Away(away)) => return Err(away.say(socket).await?),
                     Err(Refusal::Error(code, message)) => ErrorFrame::new(Some(id), code, message),
                 }
             }
@@ -109,16 +112,14 @@ async fn wait_for_hello(
     }
 }
 
-/// Says `goaway` for a new epoch; returns the reason to close with.
-async fn send_away(deps: &Deps, socket: &mut Socket) -> Result<CloseReason, CloseReason> {
-    let goaway = Goaway { reason: EPOCH_CHANGED.to_owned(), reconnect_after_ms: deps.reconnect_after_ms() };
-    socket.writable().await?;
-    socket.send(socket.encoding().encode(&ServerFrame::Goaway(goaway)))?;
-    Ok(CloseReason::GoingAway)
-}
-
-async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<Greeting, Refusal> {
+async fn accept(
+    deps: &Arc<Deps>,
+    hello: Hello,
+    (token, address): (Option<&str>, Option<Address>),
+) -> Result<Greeting, Refusal> {
     let received_us = deps.clock.now_us();
+    admit_more(deps)?;
+    admit_address(deps, address)?;
     let token = hello.token.as_deref().or(token).ok_or(CloseReason::InvalidToken)?;
     let identity = deps.verifier.verify(token, received_us).await.map_err(|error| {
         tracing::info!(%error, "closing: the token was refused");
@@ -130,6 +131,7 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         user: identity.user.clone(),
         device: device.id.clone(),
     });
+    admit_device(deps, key.as_ref())?;
     let install = hello.device.as_ref().and_then(|device| device.install_id);
     let _turn = match &key {
         Some(key) => Some(deps.devices.turn(key).await),
@@ -145,10 +147,11 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         compiled.map_err(|error| Refusal::Error(error.code(), error.to_string()))
     };
     compile(&Reach::Tenant)?;
+    let place = join(deps, &identity.tenant, key.as_ref())?;
     let witness = witness(deps, &identity.tenant, hello.cursor.as_deref());
     let registered = register(deps, &identity, device, witness, received_us).await?;
     if registered.lost {
-        return Err(Refusal::NewEpoch);
+        return Err(Refusal::Away(Away::new_epoch(deps)));
     }
     if registered.deactivated {
         return Err(CloseReason::DeviceDeactivated.into());
@@ -169,8 +172,9 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
     let link = deps.devices.join(key, living);
     // A rise since the registration has not seen this session among those to be closed.
     if deps.store.epoch() != registered.place.epoch || feed.epoch() != registered.place.epoch {
-        return Err(Refusal::NewEpoch);
+        return Err(Refusal::Away(Away::new_epoch(deps)));
     }
+    let allowance = allowance(deps, &identity, &registered, place);
     Ok(Greeting {
         hello,
         identity,
@@ -182,6 +186,7 @@ async fn accept(deps: &Arc<Deps>, hello: Hello, token: Option<&str>) -> Result<G
         link,
         session,
         received_us,
+        allowance,
     })
 }
 

@@ -7,6 +7,7 @@
 //! socket, and no rule of sync stands here.
 
 mod alerts;
+mod away;
 mod begin;
 mod catch_up;
 mod connected;
@@ -16,12 +17,14 @@ mod deps;
 mod digests;
 mod event;
 mod handshake;
+mod hints;
 mod holding;
 mod in_flight;
 mod live;
 mod on_client;
 mod outbox;
 mod own_state;
+mod parts;
 mod progress;
 mod publications;
 mod push_reads;
@@ -29,16 +32,20 @@ mod pushes;
 mod read_pool;
 mod socket;
 mod subscriptions;
+mod throttle;
 mod timers;
 mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::{CloseReason, Encoding};
+use synchub_protocol::Encoding;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::limits::Address;
+
+use away::Away;
 pub use cursor::{Cursor, CursorKey};
 pub use deps::Deps;
 pub use read_pool::ReadPool;
@@ -58,15 +65,17 @@ pub struct Upgraded {
     pub encoding: Encoding,
     /// The token of the `Authorization` header.
     pub token: Option<String>,
+    /// The address that counts for limits.
+    pub address: Option<Address>,
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
-    let Upgraded { io, read_ahead, encoding, token } = upgraded;
+    let Upgraded { io, read_ahead, encoding, token, address } = upgraded;
     let limit = deps.settings.limits.max_frame_bytes;
     let mut socket = Socket::new(io, &read_ahead, encoding, limit, &deps.reading).await;
     drop(read_ahead);
-    let reason = match Box::pin(handshake::wait(&deps, &mut socket, token)).await {
+    let reason = match Box::pin(handshake::wait(&deps, &mut socket, (token, address))).await {
         Ok(greeting) => {
             let _counted = deps.metrics.session(encoding);
             let mut session = connected::Session::new(Arc::clone(&deps), socket, *greeting);
@@ -81,11 +90,13 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     let _ = timeout(CLOSE_TIMEOUT, socket.close(reason)).await;
 }
 
-/// Tells a peer that the node is full.
+/// Tells a peer that there is no room for it.
 pub async fn turn_away(deps: &Deps, upgraded: Upgraded) {
     let limit = deps.settings.limits.max_frame_bytes;
-    let socket =
+    let mut socket =
         Socket::new(upgraded.io, &upgraded.read_ahead, upgraded.encoding, limit, &deps.reading).await;
-    deps.metrics.closes.of(CloseReason::Overloaded).inc();
-    let _ = timeout(CLOSE_TIMEOUT, socket.close(CloseReason::Overloaded)).await;
+    let away = Away::too_many(deps);
+    let reason = away.say(&mut socket).await.unwrap_or_else(|reason| reason);
+    deps.metrics.closes.of(reason).inc();
+    let _ = timeout(CLOSE_TIMEOUT, socket.close(reason)).await;
 }

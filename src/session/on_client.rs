@@ -92,6 +92,9 @@ impl Session {
                 "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
+        if let Some(error) = self.takes_entries(id, sync.entries.len())? {
+            return self.refuse_batch_with(error);
+        }
         let now_us = self.deps.clock.now_us();
         self.sample_clock(sync.client_time, now_us);
         let context = (self.identity.tenant.as_str(), &self.deps.catalog, &self.deps.settings.limits);
@@ -107,10 +110,15 @@ impl Session {
 
     /// Answers a batch that is refused whole, when those before it have been answered.
     fn refuse_batch(&mut self, id: u64, code: ErrorCode, message: String) -> Result<(), CloseReason> {
+        self.refuse_batch_with(ErrorFrame::new(Some(id), code, message))
+    }
+
+    /// The same with an error that says more.
+    pub(super) fn refuse_batch_with(&mut self, error: ErrorFrame) -> Result<(), CloseReason> {
         if self.answers.is_empty() {
-            return self.refuse(Some(id), code, message);
+            return self.say(&ServerFrame::Error(error));
         }
-        self.answers.refuse(ErrorFrame::new(Some(id), code, message))
+        self.answers.refuse(error)
     }
 
     fn on_subscribe(&mut self, subscribe: Subscribe) -> Result<(), CloseReason> {

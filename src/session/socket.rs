@@ -4,7 +4,6 @@
 //! nothing is lost when a wait is cancelled. After a large message the buffers are given back: a
 //! tungstenite stream keeps its largest for ever, so it is taken apart while nothing is buffered in it.
 
-use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -20,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::counting::{Counting, poll_drain};
+use super::counting::{Counting, close_reason, poll_drain};
 use super::event::Event;
 use super::read_pool::ReadPool;
 
@@ -53,8 +52,7 @@ impl Socket {
         max_frame_bytes: usize,
         pool: &ReadPool,
     ) -> Self {
-        let read = read_ahead.len() as u64;
-        let counting = Counting::new(io, read, pool);
+        let counting = Counting::new(io, read_ahead, pool);
         let config = config(2 * max_frame_bytes);
         let stream =
             WebSocketStream::from_partially_read(counting, read_ahead.to_vec(), Role::Server, Some(config));
@@ -81,6 +79,11 @@ impl Socket {
     /// Takes what the peer sends from now on: it is known.
     pub(crate) fn admit(&mut self) {
         self.stream().get_mut().get_mut().stranger = false;
+    }
+
+    /// How many parts continued a message since this was last asked.
+    pub(crate) fn continuations(&mut self) -> u64 {
+        self.stream().get_mut().get_mut().parts.take()
     }
 
     /// Waits for the next event; `wants_to_send` asks for [`Event::Writable`]. Safe to cancel.
@@ -200,12 +203,7 @@ impl Socket {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         let message = match ready!(self.stream().poll_next(context)) {
             Some(Ok(message)) => message,
-            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
-                return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge));
-            }
-            Some(Err(Error::Io(error))) if error.kind() == ErrorKind::StorageFull => {
-                return Poll::Ready(Event::Ended(CloseReason::Overloaded));
-            }
+            Some(Err(Error::Io(error))) => return Poll::Ready(Event::Ended(close_reason(&error))),
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
             // The end of the connection without a close frame comes as a protocol error too.
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {

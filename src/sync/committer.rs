@@ -12,6 +12,7 @@ use synchub_rules::record::{Head, TenantNo};
 
 use super::SubmitError;
 use super::failures::Failures;
+use super::load::Load;
 use super::queue::Queue;
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
@@ -22,6 +23,7 @@ use crate::store::{CommitError, Committed, Group, Store};
 #[derive(Debug)]
 pub(super) struct Committer {
     pub(super) queue: Arc<Queue>,
+    pub(super) load: Arc<Load>,
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) clock: SharedClock,
@@ -35,7 +37,9 @@ impl Committer {
         while let Some((tenant, group)) = self.queue.next().await {
             let (submissions, senders): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             let bytes = submissions.iter().map(|submission: &Submission| submission.heap).sum();
+            self.load.begin();
             let answers = self.decide(tenant, submissions).await;
+            self.load.end();
             self.queue.answered(bytes);
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // A session that went away finds its answer under the same batch_id later.

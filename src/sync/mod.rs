@@ -6,6 +6,7 @@
 
 mod committer;
 mod failures;
+mod load;
 mod outcome;
 pub mod publish;
 mod queue;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::clock::SharedClock;
-use crate::config::CommitSettings;
+use crate::config::{AdmissionSettings, CommitSettings};
 use crate::observe::Metrics;
 use crate::store::Store;
 use crate::tasks::Tasks;
@@ -47,6 +48,7 @@ pub type Answer = oneshot::Receiver<Result<Decision, SubmitError>>;
 #[derive(Debug, Clone)]
 pub struct Engine {
     queue: Arc<queue::Queue>,
+    load: Arc<load::Load>,
     failures: failures::Failures,
 }
 
@@ -56,14 +58,16 @@ impl Engine {
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         clock: SharedClock,
-        settings: &CommitSettings,
+        (settings, admission): (&CommitSettings, &AdmissionSettings),
         metrics: Metrics,
         tasks: &Tasks,
     ) -> Self {
         let queue = Arc::new(queue::Queue::new(settings));
-        let failures = failures::Failures::default();
+        let load = load::Load::new(Arc::clone(&queue), Arc::clone(&clock), admission.slow_commit_ms);
+        let (load, failures) = (Arc::new(load), failures::Failures::default());
         let committer = committer::Committer {
             queue: Arc::clone(&queue),
+            load: Arc::clone(&load),
             store,
             bus,
             clock,
@@ -71,7 +75,7 @@ impl Engine {
             failures: failures.clone(),
         };
         tasks.spawn_vital(committer.run());
-        Self { queue, failures }
+        Self { queue, load, failures }
     }
 
     /// Whether the store could not write a group a moment ago, and none as large since.
@@ -104,6 +108,11 @@ impl Engine {
             received_us: now_us,
         };
         self.submit(tenant, submission)
+    }
+
+    /// How busy the engine is, in percent of what it is to bear; may be more.
+    pub fn load_percent(&self) -> u64 {
+        self.load.percent()
     }
 
     /// Takes no more batches; what is queued is still committed.

@@ -6,6 +6,7 @@ mod docs;
 mod domains;
 mod engine;
 mod holes;
+mod limits;
 mod push;
 mod session;
 mod store;

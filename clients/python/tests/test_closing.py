@@ -1,6 +1,7 @@
 """Every close code that can be provoked, what leads to it, and what the client then does; renewal."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import signal
@@ -12,7 +13,10 @@ from synchub_client import HubError, Stopped
 
 
 class Codes(HubCase):
-    SETTINGS = {"limits_hello_timeout_secs": 1, "limits_max_frame_bytes": 65536, "drain_secs": 0}
+    # Only one tenant is held to a rate, so that what lies behind the rates is reached.
+    SETTINGS = {"limits_hello_timeout_secs": 1, "limits_max_frame_bytes": 65536, "drain_secs": 0,
+                "rates_device_frames": 0, "rates_user_frames": 0,
+                "rates_tenants": json.dumps({"flood": {"device_frames": 500}})}
 
     async def test_4002_heartbeat_missed(self):
         hub = await self.raw()
@@ -111,6 +115,15 @@ class Codes(HubCase):
         hub = await self.raw()
         await hub.socket.send(ping(64 * 1024 + 1))
         self.assertEqual(await hub.close_code(), 4505)
+
+    async def test_4507_a_flood_that_does_not_wait(self):
+        hub = await self.raw()
+        await hub.hello(self.token(tenant="flood"))
+        frame = json.dumps({"type": "ping", "id": 2})
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(20_000):
+                await hub.socket.send(frame)
+        self.assertEqual(await hub.close_code(5), 4507)
 
     async def test_4506_a_second_hello(self):
         hub = await self.raw()

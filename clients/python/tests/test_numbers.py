@@ -157,7 +157,7 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.hellos[1]["cursor"], "c1")
 
     async def test_batches_keep_their_room_and_go_again_in_order_after_a_refusal(self):
-        seen = []
+        seen, waited = [], []
 
         async def script(socket):
             await self.say(socket, WELCOME, CAUGHT_UP)
@@ -166,14 +166,16 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
                 async with asyncio.timeout(0.2):
                     await self.sync(socket)
             refused = {"type": "error", "message": "m", "temporary": True}
-            await self.say(socket, {**refused, "id": batches[0]["id"], "code": "unavailable", "retry_after_ms": 50})
+            await self.say(socket, {**refused, "id": batches[0]["id"], "code": "rate_limited", "retry_after_ms": 900})
+            refused_at = asyncio.get_running_loop().time()
             with self.assertRaises(TimeoutError):  # nothing goes while others are unanswered
                 async with asyncio.timeout(0.3):
                     await self.sync(socket)
-            await self.say(socket, {**refused, "id": batches[1]["id"], "code": "out_of_order"},
+            await self.say(socket, {**refused, "id": batches[1]["id"], "code": "rate_limited", "retry_after_ms": 1},
                            {**refused, "id": batches[2]["id"], "code": "out_of_order"})
             for number in range(4):
                 sync = await self.sync(socket)
+                waited.append(asyncio.get_running_loop().time() - refused_at)
                 seen.append((sync["first_client_seq"], sync["batch_id"]))
                 await self.say(socket, self.results(sync))
             seen.insert(0, [batch["batch_id"] for batch in batches])
@@ -187,6 +189,7 @@ class AnotherHub(unittest.IsolatedAsyncioTestCase):
         ids, *again = seen
         self.assertEqual([number for number, _ in again], [1, 3, 5, 7])
         self.assertEqual([batch_id for _, batch_id in again[:3]], ids, "a batch keeps its id")
+        self.assertGreater(waited[0], 0.8, "the longest wait that was asked for counts")
 
     async def test_an_entry_that_can_never_be_sent_is_taken_out_and_the_gap_closed(self):
         numbers = []

@@ -149,7 +149,7 @@ pub(super) const QUICK: &[Attack] = &[
     known("a gzip bomb", "4505", |_| frames::gzip_bomb()),
     known("broken gzip", "4503", |_| frames::broken_gzip()),
     known("parts without end", "4505", |_| frames::parts_without_end()),
-    known("empty parts", "4503", |_| frames::empty_parts()),
+    known("empty parts", "4507", |_| frames::empty_parts()),
     known("pings by the thousand", "pong", |_| frames::pings()),
     known("a second hello", "4506", |_| {
         frames::packed(&json!({"type": "hello", "id": 1, "device": {"id": "d0", "kind": "phone"}}))

@@ -27,7 +27,7 @@ use self::report::{Round, Tally};
 use self::witness::Witness;
 use crate::args::Hostile;
 use crate::chance::Chance;
-use crate::hub::{Hub, HubOptions};
+use crate::hub::{Hub, HubOptions, without_rates};
 use crate::progress::say;
 use crate::timing::Durations;
 use crate::token::Signer;
@@ -101,7 +101,8 @@ struct Siege {
 /// Attacks as the command line says.
 pub(crate) async fn hostile(args: &Hostile) -> Result<Report> {
     let chance = Arc::new(Chance::new(1));
-    let settings = vec![("SYNCHUB_LIMITS_HELLO_TIMEOUT_SECS", HELLO_SECS.to_string())];
+    let mut settings = without_rates();
+    settings.push(("SYNCHUB_LIMITS_HELLO_TIMEOUT_SECS", HELLO_SECS.to_string()));
     let options = HubOptions { binary: args.spawn_hub.clone(), settings, ..HubOptions::default() };
     let mut hub = Hub::start(options, &chance).await?;
     let signer = Signer::new(hub.secret());

@@ -19,7 +19,7 @@ use self::fill::{DOMAIN, id};
 use self::peer::Peer;
 use crate::args::Scale;
 use crate::chance::Chance;
-use crate::hub::{Hub, HubOptions};
+use crate::hub::{Hub, HubOptions, without_rates};
 use crate::progress::say;
 use crate::size::Size;
 
@@ -92,6 +92,7 @@ impl Side {
         let options = HubOptions {
             binary: args.hub.clone(),
             tail_bytes: Some(args.tail_bytes),
+            settings: without_rates(),
             ..HubOptions::default()
         };
         let chance = Chance::new(records);

@@ -160,6 +160,16 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// How much of what may wait does, in percent. What large batches may take counts for nothing: single ones
+    /// fill it at once, and those of usual size have room beside it.
+    pub(super) fn fill_percent(&self) -> u64 {
+        let state = self.state.lock();
+        let entries = state.entries * 100 / WAITING_ENTRIES;
+        let beyond = state.bytes.saturating_sub(WAITING_BYTES - KEPT_FOR_SMALL);
+        let bytes = if state.waiting.is_empty() { 0 } else { beyond * 100 / KEPT_FOR_SMALL };
+        entries.max(bytes) as u64
+    }
+
     /// Gives back what a group took that was answered.
     pub(super) fn answered(&self, bytes: usize) {
         self.state.lock().bytes -= bytes;

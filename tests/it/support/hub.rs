@@ -6,7 +6,7 @@ use std::sync::Arc;
 use synchub::app::Node;
 use synchub::auth::{Grant, Role, Signer};
 use synchub::clock::{Clock as _, ManualClock};
-use synchub::config::{Secret, Settings};
+use synchub::config::{RateSettings, Secret, Settings};
 use synchub::entropy::SeededEntropy;
 use synchub::store::Store;
 use tempfile::TempDir;
@@ -41,6 +41,8 @@ impl Hub {
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> HubBuilder {
         let mut settings = Settings { listen: ([127, 0, 0, 1], 0).into(), ..Settings::default() };
         settings.auth.hs256_secret = Some(Secret::new("a test secret of more than 32 bytes, for all hubs"));
+        // The clock of a test hub stands still: no rate would ever fill up again.
+        settings.rates = RateSettings::unlimited();
         settings.feed.position_ms = 50;
         settings.drain.secs = 1;
         settings.drain.finish_secs = 1;

@@ -30,7 +30,7 @@ const RANKS: [(u8, &[&str]); 12] = [
     (6, &["push"]),
     (5, &["sync"]),
     (4, &["catalog", "devices", "policies", "inbox"]),
-    (3, &["store", "bus", "registry"]),
+    (3, &["store", "bus", "registry", "limits"]),
     (2, &["auth"]),
     (1, &["observe"]),
     (0, &["config", "clock", "entropy", "tasks"]),

@@ -163,7 +163,7 @@ impl Batches {
         let index = self.cut.iter().position(|batch| batch.request == request && batch.in_flight)?;
         self.refusals = 0;
         if let Some(pause) = pause {
-            self.not_before = Some(now + pause);
+            self.wait_until(now + pause);
         }
         self.cut.remove(index).map(|batch| batch.local_ids)
     }
@@ -184,7 +184,7 @@ impl Batches {
             let asked = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
             let own = self.backoff.delay(self.refusals, moment.entropy);
             self.refusals += 1;
-            self.not_before = Some(moment.instant + asked.max(own));
+            self.wait_until(moment.instant + asked.max(own));
             return Refusal::Again;
         }
         if error.code == ErrorCode::IdempotencyKeyReused {
@@ -192,6 +192,11 @@ impl Batches {
             return Refusal::Again;
         }
         self.halve(index, moment.entropy)
+    }
+
+    /// Nothing goes before this, nor before what was asked for already: several batches may be refused at once.
+    fn wait_until(&mut self, instant: Instant) {
+        self.not_before = self.not_before.max(Some(instant));
     }
 
     /// Somewhere in this batch is an edit for which the hub refuses all of it: the halves tell which.

@@ -130,6 +130,15 @@ fn a_busy_hub_is_given_the_time_that_it_asks_for() {
     assert_eq!(f.step(Duration::from_millis(4900)), Step::Wait);
     assert!(matches!(f.step(Duration::from_millis(5100)), Step::Send(_)));
 
+    // Of several refusals the longest counts, and no answer makes it shorter.
+    let mut f = Fixture::new(9, Limits { max_in_flight: 3, ..LIMITS });
+    let sent = f.sent();
+    f.batches.refused(sent[0].0, &error, moment(&f.entropy));
+    f.batches.refused(sent[1].0, &ErrorFrame { retry_after_ms: Some(1), ..error }, moment(&f.entropy));
+    f.batches.answered(sent[2].0, Some(Duration::from_millis(1)), Instant::now());
+    assert_eq!(f.step(Duration::from_millis(4900)), Step::Wait);
+    assert!(matches!(f.step(Duration::from_millis(5100)), Step::Send(_)));
+
     let mut f = Fixture::new(6, Limits { max_in_flight: 1, ..LIMITS });
     let sent = f.sent();
     f.batches.answered(sent[0].0, Some(Duration::from_secs(5)), Instant::now());

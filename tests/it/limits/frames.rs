@@ -1,0 +1,119 @@
+//! Frames, entries and bytes over the limit: `rate_limited`, and nothing of the request is done.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{SECOND_US, assert_limited, batch, hub};
+use crate::support::{Hello, Peer, tickets};
+
+#[tokio::test]
+async fn ws7_a_request_over_the_limit_is_refused_with_a_hint_and_passes_when_it_has_passed() {
+    let hub = hub(|rates| rates.device_frames = 4).await;
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
+    for _ in 0..4 {
+        assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
+    }
+    assert_limited(&peer.ask(json!({"type": "ping"})).await, 250);
+    assert_limited(&peer.ask(json!({"type": "nonsense"})).await, 250);
+    assert_limited(&peer.ask(json!({"type": "subscribe", "subscriptions": 5})).await, 250);
+    hub.clock.advance(SECOND_US / 4);
+    assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
+    assert_eq!(hub.metric("synchub_limited_total{limit=\"frame\"}"), 3);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn ws7_nothing_of_a_refused_request_is_done() {
+    let hub = hub(|rates| rates.device_entries = 10).await;
+    let (mut peer, _) = Peer::live(&hub, &Hello::of("anna", "phone").to(&["ticket"])).await;
+    let (entries, _) = tickets(8);
+    assert_eq!(peer.ask(batch(&entries)).await["type"], "sync_result");
+    let (more, _) = tickets(5);
+    let refused = batch(&more);
+    assert_limited(&peer.ask(refused.clone()).await, 300);
+    assert!(peer.quiet().await.iter().all(|frame| frame["operation"] != "create" || frame["version"] == 1));
+    let digest = peer.ask(json!({"type": "digest"})).await;
+    assert_eq!(digest["domains"]["ticket"]["count"], 8, "{digest}");
+
+    hub.clock.advance(3 * SECOND_US / 10);
+    let answer = peer.ask(refused).await;
+    assert_eq!((&answer["type"], &answer["repeated"]), (&json!("sync_result"), &json!(false)));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn ws7_bytes_count_and_a_frame_larger_than_the_burst_passes_alone() {
+    let hub = hub(|rates| rates.device_bytes = 1000).await;
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
+    let (entries, _) = tickets(20);
+    let large = batch(&entries);
+    assert!(large.to_string().len() > 1000);
+    assert_eq!(peer.ask(large).await["type"], "sync_result");
+    assert_eq!(peer.ask(json!({"type": "ping"})).await["code"], "rate_limited");
+    hub.clock.advance(SECOND_US);
+    assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn o2_a_refused_batch_leaves_no_gap_and_answers_keep_their_order() {
+    let hub = hub(|rates| rates.device_entries = 10).await;
+    let device = json!({"device": {"install_id": Uuid::now_v7()}});
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone").with(device)).await;
+    let mut ids = Vec::new();
+    // Of 6, 6 and 2 the second has no room; the third has, and is out of order.
+    for (first, count) in [(1, 6), (7, 6), (13, 2)] {
+        let (entries, _) = tickets(count);
+        let mut batch = batch(&entries);
+        batch["first_client_seq"] = json!(first);
+        ids.push((peer.request(batch.clone()).await, batch));
+    }
+    let mut answers = Vec::new();
+    while answers.len() < 3 {
+        let frame = peer.next().await;
+        if ids.iter().any(|(id, _)| frame["id"] == *id) {
+            answers.push(frame);
+        }
+    }
+    assert_eq!(answers[0]["id"], ids[0].0);
+    assert_eq!(answers[0]["type"], "sync_result");
+    assert_eq!(answers[1]["id"], ids[1].0, "in the order sent");
+    assert_limited(&answers[1], 200);
+    assert_eq!((&answers[2]["id"], &answers[2]["code"]), (&json!(ids[2].0), &json!("out_of_order")));
+
+    hub.clock.advance(SECOND_US);
+    for (_, batch) in ids.drain(1..) {
+        let answer = peer.ask(batch).await;
+        assert_eq!(answer["type"], "sync_result", "{answer}");
+    }
+    peer.close().await;
+    let rows = hub.store().find_devices("acme", Some("anna"), Some("phone")).await.unwrap();
+    assert_eq!(rows[0]["installs"][0]["mark"], 14, "every number was decided: {}", rows[0]);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn ws7_an_ack_over_the_limit_has_no_answer_and_closes_nothing() {
+    let hub = hub(|rates| rates.device_frames = 2).await;
+    let (mut peer, _) = Peer::live(&hub, &Hello::of("anna", "phone").to(&["ticket"])).await;
+    let cursor = peer.cursor.clone().unwrap();
+    for _ in 0..10 {
+        peer.send(&json!({"type": "ack", "cursor": cursor})).await;
+    }
+    assert!(peer.quiet().await.is_empty());
+    hub.clock.advance(SECOND_US);
+    assert_eq!(peer.ask(json!({"type": "ping"})).await["type"], "pong");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn ws7_ten_thousand_offline_entries_pass_under_the_defaults() {
+    let hub = hub(|rates| *rates = synchub::config::RateSettings::default()).await;
+    let (mut peer, _) = Peer::hello(&hub, &Hello::of("anna", "phone")).await;
+    for _ in 0..10 {
+        let (entries, _) = tickets(1000);
+        let answer = peer.ask(batch(&entries)).await;
+        assert_eq!(answer["type"], "sync_result", "{answer}");
+    }
+    hub.stop().await;
+}
