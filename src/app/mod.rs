@@ -112,7 +112,7 @@ impl Node {
         let deps = Arc::new(Deps {
             feeds,
             devices: Devices::default(),
-            registrar: Registrar::start(Arc::clone(&store), &tasks),
+            registrar: Registrar::start(Arc::clone(&store), metrics.clone(), &tasks),
             acks: Acks::default(),
             deliveries: Deliveries::default(),
             throttle,

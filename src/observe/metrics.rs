@@ -111,6 +111,8 @@ pub struct Handles {
     pub commit_groups: Counter,
     /// Groups that the database refused.
     pub commit_failures: Counter,
+    /// Transactions that opened sessions, of all hellos that waited together.
+    pub hello_groups: Counter,
     /// Batches in a group.
     pub commit_group_batches: Histogram,
     /// Entries in a group.
@@ -288,6 +290,7 @@ fn register(r: &mut Registry) -> Handles {
         batches_repeated: counter(r, "batches_repeated", "Batches answered from the idempotency record"),
         commit_groups: counter(r, "commit_groups", "Groups of batches committed"),
         commit_failures: counter(r, "commit_failures", "Groups that the database refused"),
+        hello_groups: counter(r, "hello_groups", "Groups of hellos committed"),
         commit_group_batches: sizes(r, "commit_group_batches", "Batches in a group", 8),
         commit_group_entries: sizes(r, "commit_group_entries", "Entries in a group", 14),
         commit_seconds: commit_seconds(r),
