@@ -58,21 +58,17 @@ impl Crowd {
         self.members[member].send_framed(frames)
     }
 
-    /// Hands on what has come, with the number of who it came to; rests first when there is nothing, for
-    /// `most` at the longest.
+    /// Rests, `most` at the longest, then hands on what has come, with the number of who it came to.
     pub(crate) fn turn(&mut self, most: Duration, on_frame: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
         let patience = if self.waits == Waits::Blocking { most } else { Duration::ZERO };
+        if self.waits == Waits::Napping {
+            std::thread::sleep(NAP.min(most));
+        }
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 return Err(error).context("the connections cannot be watched");
             }
             _ => {}
-        }
-        if self.events.is_empty() {
-            if self.waits == Waits::Napping {
-                std::thread::sleep(NAP.min(most));
-            }
-            return Ok(());
         }
         for event in &self.events {
             let number = event.token().0;
