@@ -46,6 +46,10 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// What a delivery to a subscriber costs.
     Fanout,
+    /// How many entries a second become durable, and what each costs.
+    Write,
+    /// What it costs to decode, check and hash a batch.
+    Decode,
     /// Runs a yardstick; the benchmarks do it.
     #[command(hide = true)]
     Yardstick {
@@ -64,4 +68,33 @@ pub(crate) enum Yardstick {
         /// Its database, a new one.
         database: PathBuf,
     },
+    /// Writes what devices write, statement by statement.
+    Writer(Written),
+    /// Takes the hub's way to the database apart.
+    Items(Written),
+    /// Decodes, checks and hashes a batch as the hub does.
+    DecodeHub {
+        /// For how long, in milliseconds.
+        millis: u64,
+    },
+    /// Decodes a batch into a value.
+    DecodeValue {
+        /// For how long, in milliseconds.
+        millis: u64,
+    },
+}
+
+/// What is written where.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Written {
+    /// A copy of the hub's store.
+    pub(crate) database: PathBuf,
+    /// Devices.
+    pub(crate) devices: usize,
+    /// Records that each has before.
+    pub(crate) preloaded: usize,
+    /// Batches of each.
+    pub(crate) batches: usize,
+    /// Batches of a transaction.
+    pub(crate) group: usize,
 }

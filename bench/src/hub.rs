@@ -81,8 +81,8 @@ impl Folder {
 /// A running hub.
 #[derive(Debug)]
 pub(crate) struct Hub {
+    /// Its process.
     pub(crate) server: Server,
-    folder: Folder,
 }
 
 /// Who connects: a user with one device.
@@ -109,28 +109,28 @@ impl<'a> Device<'a> {
 }
 
 impl Hub {
-    /// Starts a hub on a folder.
+    /// Starts a hub on a folder, which has to stay as long as it runs.
     pub(crate) fn start(
         binary: &Path,
-        folder: Folder,
+        folder: &Folder,
         (scheduling, place): (Scheduling, Place),
     ) -> Result<Self> {
-        let log = File::create(folder.0.path().join("hub.log"))?;
-        let (data, domains, errors) = (folder.data(), folder.domains(), log.try_clone()?);
+        let log = folder.0.path().join("hub.log");
+        let output = File::create(&log)?;
+        let (data, domains, errors) = (folder.data(), folder.domains(), output.try_clone()?);
         let server = Server::start(scheduling, binary, place, |command, address| {
             command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data-dir").arg(data);
             command.env("SYNCHUB_DOMAINS_DIR", domains).env("SYNCHUB_AUTH_HS256_SECRET", SECRET);
-            command.envs(WITHOUT_LIMITS).stdout(log).stderr(errors);
+            command.envs(WITHOUT_LIMITS).stdout(output).stderr(errors);
         });
-        let told = || std::fs::read_to_string(folder.0.path().join("hub.log")).unwrap_or_default();
+        let told = || std::fs::read_to_string(&log).unwrap_or_default();
         let server = server.with_context(|| format!("the hub said: {}", told()))?;
-        Ok(Self { server, folder })
+        Ok(Self { server })
     }
 
-    /// Ends it and gives its folder back.
-    pub(crate) fn stop(self) -> Result<Folder> {
-        self.server.stop()?;
-        Ok(self.folder)
+    /// Ends it.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.server.stop()
     }
 
     /// Connects devices, a few hundred at once, and waits until each has caught up.
@@ -162,12 +162,17 @@ impl Hub {
 
     /// A counter of `/metrics`, over all labels.
     pub(crate) fn counter(&self, name: &str) -> Result<f64> {
+        self.counter_where(name, |_| true)
+    }
+
+    /// The same over the labels that are wanted.
+    pub(crate) fn counter_where(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<f64> {
         let mut stream = TcpStream::connect(self.server.address())?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        sum_of(&text, name).with_context(|| format!("the hub has no metric {name}"))
+        sum_of(&text, name, wanted).with_context(|| format!("the hub has no metric {name}"))
     }
 }
 
@@ -183,17 +188,19 @@ pub(crate) fn await_kind(connection: &mut Connection, wanted: Kind) -> Result<Ve
     }
 }
 
-/// The sum of a metric's series.
-fn sum_of(text: &str, name: &str) -> Option<f64> {
-    let mut values = text.lines().filter_map(|line| {
+/// The sum of those series of a metric whose labels are wanted; none if it has no series.
+fn sum_of(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
+    let series = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
-        let rest = rest
-            .strip_prefix(' ')
-            .or_else(|| rest.strip_prefix('{').and(rest.rsplit_once("} ")).map(|(_, value)| value));
-        rest?.trim().parse::<f64>().ok()
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
+        };
+        Some((labels, value.trim().parse::<f64>().ok()?))
     });
-    let first = values.next()?;
-    Some(first + values.sum::<f64>())
+    let series: Vec<_> = series.collect();
+    let sum = series.iter().filter(|(labels, _)| wanted(labels)).map(|(_, value)| value).sum();
+    (!series.is_empty()).then_some(sum)
 }
 
 #[cfg(test)]
@@ -203,8 +210,9 @@ mod tests {
     #[test]
     fn the_series_of_a_metric_are_added() {
         let text = "# TYPE a counter\na_total{k=\"x\"} 2\na_total{k=\"y z\"} 3\na_total_more 9\nb_total 4\n";
-        assert_eq!(sum_of(text, "a_total"), Some(5.0));
-        assert_eq!(sum_of(text, "b_total"), Some(4.0));
-        assert_eq!(sum_of(text, "c_total"), None);
+        assert_eq!(sum_of(text, "a_total", |_| true), Some(5.0));
+        assert_eq!(sum_of(text, "a_total", |labels| labels.contains('x')), Some(2.0));
+        assert_eq!(sum_of(text, "b_total", |_| true), Some(4.0));
+        assert_eq!(sum_of(text, "c_total", |_| true), None);
     }
 }

@@ -8,6 +8,7 @@ mod chance;
 mod connection;
 mod context;
 mod crowd;
+mod decode;
 mod fanout;
 mod frames;
 mod hub;
@@ -16,6 +17,7 @@ mod report;
 mod stats;
 mod token;
 mod wire;
+mod write;
 mod yardstick;
 
 use std::io::Write;
@@ -26,10 +28,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use crate::args::{Cli, Command, Options, Yardstick};
+use crate::args::{Cli, Command, Options, Written, Yardstick};
 use crate::context::Context;
 use crate::process::Scheduling;
 use crate::report::{Report, Row};
+use crate::write::work::Size;
+use crate::yardstick::{broadcaster, items, writer};
 
 /// The hub's: a yardstick that allocated in another way would measure allocators.
 #[global_allocator]
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
     let met = match command {
         Some(Command::Yardstick { yardstick }) => run_yardstick(yardstick).map(|()| true),
         Some(Command::Fanout) => measure(&options, &[fanout::run]),
-        None => measure(&options, &[fanout::run]),
+        Some(Command::Write) => measure(&options, &[write::run]),
+        Some(Command::Decode) => measure(&options, &[decode::run]),
+        None => measure(&options, &[fanout::run, write::run, decode::run]),
     };
     match met {
         Ok(met) => ExitCode::from(u8::from(!met)),
@@ -57,9 +63,17 @@ fn main() -> ExitCode {
 }
 
 fn run_yardstick(yardstick: Yardstick) -> Result<()> {
-    match yardstick {
-        Yardstick::Broadcaster { address, database } => yardstick::broadcaster::serve(address, &database),
-    }
+    let size = |of: &Written| Size { devices: of.devices, preloaded: of.preloaded, batches: of.batches };
+    let said = match yardstick {
+        Yardstick::Broadcaster { address, database } => return broadcaster::serve(address, &database),
+        Yardstick::Writer(of) => serde_json::to_string(&writer::run(&of.database, size(&of), of.group)?)?,
+        Yardstick::Items(of) => serde_json::to_string(&items::run(&of.database, size(&of), of.group)?)?,
+        Yardstick::DecodeHub { millis } => yardstick::decode::hub(Duration::from_millis(millis))?.to_string(),
+        Yardstick::DecodeValue { millis } => {
+            yardstick::decode::value(Duration::from_millis(millis))?.to_string()
+        }
+    };
+    Ok(writeln!(std::io::stdout(), "{said}")?)
 }
 
 /// Runs benchmarks, prints what they gave, and says whether all goals were met.

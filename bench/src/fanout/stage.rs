@@ -46,6 +46,7 @@ struct Slot {
 /// A server under load.
 pub(crate) struct Stage {
     target: Target,
+    _folder: Folder,
     crowd: Crowd,
     subscribers: usize,
     progress: Progress,
@@ -74,13 +75,13 @@ impl Stage {
     /// The hub with so many subscribed devices.
     pub(crate) fn hub(context: &Context, subscribers: usize) -> Result<Self> {
         let folder = Folder::new(&context.memory)?;
-        let hub = Hub::start(&context.hub, folder, (context.scheduling, Place::Apart))?;
+        let hub = Hub::start(&context.hub, &folder, (context.scheduling, Place::Apart))?;
         let subscribed = [DOMAIN];
         let mut devices: Vec<_> =
             (0..subscribers).map(|n| Device::new(format!("reader-{n}"), &subscribed)).collect();
         devices.extend((0..PUBLISHERS).map(|n| Device::new(format!("writer-{n}"), &[])));
         let members = hub.connect(&devices)?;
-        Self::new(Target::Hub(hub), members, subscribers)
+        Self::new(Target::Hub(hub), folder, members, subscribers)
     }
 
     /// The bare broadcaster with so many subscribers; each message has `frame_bytes`.
@@ -99,17 +100,18 @@ impl Stage {
             some.iter_mut().try_for_each(Connection::upgraded)?;
             members.append(&mut some);
         }
-        let mut stage = Self::new(Target::Bare(server), members, subscribers)?;
+        let mut stage = Self::new(Target::Bare(server), folder, members, subscribers)?;
         stage.frame_bytes = frame_bytes;
         Ok(stage)
     }
 
-    fn new(target: Target, members: Vec<Connection>, subscribers: usize) -> Result<Self> {
+    fn new(target: Target, folder: Folder, members: Vec<Connection>, subscribers: usize) -> Result<Self> {
         let mut chance = Chance::new(1);
         let slot = |_| Slot { key: chance.uuid(), version: 0 };
         let slots: Vec<_> = (0..PUBLISHERS * IN_FLIGHT).map(slot).collect();
         Ok(Self {
             target,
+            _folder: folder,
             crowd: Crowd::new(members, Waits::Napping)?,
             subscribers,
             progress: Progress::new(subscribers),
@@ -134,7 +136,7 @@ impl Stage {
     pub(crate) fn stop(self) -> Result<()> {
         drop(self.crowd);
         match self.target {
-            Target::Hub(hub) => hub.stop().map(drop),
+            Target::Hub(hub) => hub.stop(),
             Target::Bare(server) => server.stop(),
         }
     }

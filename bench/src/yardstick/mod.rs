@@ -2,3 +2,7 @@
 
 pub(crate) mod bare_store;
 pub(crate) mod broadcaster;
+pub(crate) mod decode;
+pub(crate) mod items;
+pub(crate) mod node;
+pub(crate) mod writer;
