@@ -48,8 +48,14 @@ pub(crate) enum Command {
     Fanout,
     /// How many entries a second become durable, and what each costs.
     Write,
+    /// What an idle device takes in memory.
+    Memory,
     /// What it costs to decode, check and hash a batch.
     Decode,
+    /// How late changes and answers come at half load.
+    Latency,
+    /// What devices cost that come back all at once.
+    Reconnect,
     /// Runs a yardstick; the benchmarks do it.
     #[command(hide = true)]
     Yardstick {

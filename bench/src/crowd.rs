@@ -77,9 +77,4 @@ impl Crowd {
         }
         Ok(())
     }
-
-    /// Gives the connections back.
-    pub(crate) fn into_members(self) -> Vec<Connection> {
-        self.members
-    }
 }

@@ -12,7 +12,10 @@ mod decode;
 mod fanout;
 mod frames;
 mod hub;
+mod latency;
+mod memory;
 mod process;
+mod reconnect;
 mod report;
 mod stats;
 mod token;
@@ -44,14 +47,20 @@ const LATENCY_ROUNDS: usize = 5;
 
 type Benchmark = fn(&Context) -> Result<Vec<Row>>;
 
+/// All of them, in the order of the report.
+const ALL: [Benchmark; 6] = [fanout::run, memory::run, write::run, decode::run, latency::run, reconnect::run];
+
 fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let met = match command {
         Some(Command::Yardstick { yardstick }) => run_yardstick(yardstick).map(|()| true),
         Some(Command::Fanout) => measure(&options, &[fanout::run]),
         Some(Command::Write) => measure(&options, &[write::run]),
+        Some(Command::Memory) => measure(&options, &[memory::run]),
         Some(Command::Decode) => measure(&options, &[decode::run]),
-        None => measure(&options, &[fanout::run, write::run, decode::run]),
+        Some(Command::Latency) => measure(&options, &[latency::run]),
+        Some(Command::Reconnect) => measure(&options, &[reconnect::run]),
+        None => measure(&options, &ALL),
     };
     match met {
         Ok(met) => ExitCode::from(u8::from(!met)),

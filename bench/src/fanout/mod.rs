@@ -5,7 +5,7 @@ pub(crate) mod stage;
 
 use anyhow::Result;
 
-use self::stage::{IN_FLIGHT, PUBLISHERS, Stage, Window};
+use self::stage::{IN_FLIGHT, PUBLISHERS, Side, Stage, Window};
 use crate::context::Context;
 use crate::process::Place;
 use crate::report::{Goal, Row};
@@ -38,12 +38,12 @@ fn of_size(context: &Context, subscribers: usize, loads: &[Load]) -> Result<Vec<
     let (mut hub, mut bare) = (vec![Vec::new(); loads.len()], vec![Vec::new(); loads.len()]);
     for round in 0..context.rounds {
         context.say(&format!("fanout, {subscribers} subscribers, round {}: the hub", round + 1));
-        let mut stage = Stage::hub(context, subscribers)?;
+        let mut stage = Stage::new(context, subscribers, Side::Hub)?;
         windows(context, &mut stage, loads, &mut hub)?;
         let frame_bytes = stage.frame_bytes;
         stage.stop()?;
         context.say(&format!("fanout, {subscribers} subscribers, round {}: the yardstick", round + 1));
-        let mut stage = Stage::bare(context, subscribers, frame_bytes)?;
+        let mut stage = Stage::new(context, subscribers, Side::Bare { frame_bytes })?;
         windows(context, &mut stage, loads, &mut bare)?;
         stage.stop()?;
     }

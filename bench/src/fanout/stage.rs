@@ -4,6 +4,7 @@
 //! answers its publishers, differs.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -26,8 +27,24 @@ pub(crate) const IN_FLIGHT: usize = 4;
 const CHANGE_BYTES: usize = 200;
 /// The domain of what is published.
 const DOMAIN: &str = "note";
+/// Those that write beside the load: how many entries at once, how often.
+const OTHERS: [(usize, Duration); 2] = [(100, Duration::from_millis(100)), (1, Duration::from_millis(25))];
+/// Where they write: nobody subscribes to it.
+const OTHER_DOMAIN: &str = "diary";
 /// How long nothing may come before something is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which server is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The hub.
+    Hub,
+    /// The bare broadcaster, with messages of so many bytes.
+    Bare {
+        /// The size of the hub's frames.
+        frame_bytes: usize,
+    },
+}
 
 /// What is loaded.
 #[derive(Debug)]
@@ -43,6 +60,23 @@ struct Slot {
     version: u64,
 }
 
+/// A device that writes beside the load, to see what its answers take.
+#[derive(Debug)]
+struct Other {
+    entries: usize,
+    pause: Duration,
+    /// When its batch was to be sent that has no answer yet.
+    waiting: Option<Instant>,
+    due: Option<Instant>,
+    took: Vec<u32>,
+}
+
+impl Other {
+    fn new((entries, pause): (usize, Duration)) -> Self {
+        Self { entries, pause, waiting: None, due: None, took: Vec::new() }
+    }
+}
+
 /// A server under load.
 pub(crate) struct Stage {
     target: Target,
@@ -56,6 +90,7 @@ pub(crate) struct Stage {
     free: VecDeque<usize>,
     chance: Chance,
     sent: u64,
+    others: [Other; OTHERS.len()],
     /// The size of the frame that a subscriber was sent last.
     pub(crate) frame_bytes: usize,
 }
@@ -72,40 +107,41 @@ pub(crate) struct Window {
 }
 
 impl Stage {
-    /// The hub with so many subscribed devices.
-    pub(crate) fn hub(context: &Context, subscribers: usize) -> Result<Self> {
+    /// A server with so many subscribers.
+    pub(crate) fn new(context: &Context, subscribers: usize, side: Side) -> Result<Self> {
         let folder = Folder::new(&context.memory)?;
+        match side {
+            Side::Hub => Self::hub(context, folder, subscribers),
+            Side::Bare { frame_bytes } => {
+                let mut stage = Self::bare(context, folder, subscribers)?;
+                stage.frame_bytes = frame_bytes;
+                Ok(stage)
+            }
+        }
+    }
+
+    fn hub(context: &Context, folder: Folder, subscribers: usize) -> Result<Self> {
         let hub = Hub::start(&context.hub, &folder, (context.scheduling, Place::Apart))?;
         let subscribed = [DOMAIN];
         let mut devices: Vec<_> =
             (0..subscribers).map(|n| Device::new(format!("reader-{n}"), &subscribed)).collect();
-        devices.extend((0..PUBLISHERS).map(|n| Device::new(format!("writer-{n}"), &[])));
+        let writers = PUBLISHERS + OTHERS.len();
+        devices.extend((0..writers).map(|n| Device::new(format!("writer-{n}"), &[])));
         let members = hub.connect(&devices)?;
-        Self::new(Target::Hub(hub), folder, members, subscribers)
+        Self::of(Target::Hub(hub), folder, members, subscribers)
     }
 
-    /// The bare broadcaster with so many subscribers; each message has `frame_bytes`.
-    pub(crate) fn bare(context: &Context, subscribers: usize, frame_bytes: usize) -> Result<Self> {
-        let folder = Folder::new(&context.memory)?;
+    fn bare(context: &Context, folder: Folder, subscribers: usize) -> Result<Self> {
         let database = folder.database();
         let server = Server::start(context.scheduling, &context.own, Place::Apart, |command, address| {
             command.args(["yardstick", "broadcaster"]).arg(address.to_string()).arg(database);
         })?;
-        let mut members = Vec::new();
-        let path = |n| if n < subscribers { "/subscribe" } else { "/publish" };
-        for first in (0..subscribers + PUBLISHERS).step_by(AT_ONCE) {
-            let last = (first + AT_ONCE).min(subscribers + PUBLISHERS);
-            let begun = (first..last).map(|n| Connection::begin(server.address(), path(n)));
-            let mut some = begun.collect::<Result<Vec<_>>>()?;
-            some.iter_mut().try_for_each(Connection::upgraded)?;
-            members.append(&mut some);
-        }
-        let mut stage = Self::new(Target::Bare(server), folder, members, subscribers)?;
-        stage.frame_bytes = frame_bytes;
-        Ok(stage)
+        let mut members = connect_bare(server.address(), "/subscribe", subscribers)?;
+        members.append(&mut connect_bare(server.address(), "/publish", PUBLISHERS)?);
+        Self::of(Target::Bare(server), folder, members, subscribers)
     }
 
-    fn new(target: Target, folder: Folder, members: Vec<Connection>, subscribers: usize) -> Result<Self> {
+    fn of(target: Target, folder: Folder, members: Vec<Connection>, subscribers: usize) -> Result<Self> {
         let mut chance = Chance::new(1);
         let slot = |_| Slot { key: chance.uuid(), version: 0 };
         let slots: Vec<_> = (0..PUBLISHERS * IN_FLIGHT).map(slot).collect();
@@ -120,6 +156,7 @@ impl Stage {
             waiting: vec![VecDeque::new(); PUBLISHERS],
             chance,
             sent: 0,
+            others: OTHERS.map(Other::new),
             frame_bytes: 0,
         })
     }
@@ -153,37 +190,76 @@ impl Stage {
         self.run_until(outstanding, Instant::now() + window)?;
         let (cpu, time) = self.server().since(before)?;
         let deliveries = self.progress.deliveries() - deliveries;
-        self.drain()?;
+        self.drain(&mut |_| {})?;
         Ok(Window { deliveries, cpu, time })
     }
 
     /// Publishes so many changes a second, whatever comes back, and gives what each delivery took from when its
-    /// change was to be sent, in microseconds, rising.
+    /// change was to be sent, in microseconds.
     pub(crate) fn open_loop(&mut self, rate: f64, warm_up: Duration, window: Duration) -> Result<Vec<u32>> {
-        let (begin, pause) = (Instant::now(), Duration::from_secs_f64(1.0 / rate));
-        let (from, end) = (begin + warm_up, begin + warm_up + window);
-        let (mut due, mut scheduled, mut took) = (begin, VecDeque::new(), Vec::new());
-        let mut first = None;
+        let begin = Instant::now();
+        let (from, mut took) = (begin + warm_up, Vec::new());
+        self.open(rate, from + window, false, &mut |sent| {
+            if sent >= from {
+                took.push(micros(sent));
+            }
+        })?;
+        took.sort_unstable();
+        Ok(took)
+    }
+
+    /// What answers to batches of 100 entries and of one take beside such a load, in microseconds.
+    pub(crate) fn answers(&mut self, rate: f64, window: Duration) -> Result<[Vec<u32>; 2]> {
+        self.open(rate, Instant::now() + window, true, &mut |_| {})?;
+        Ok(self.others.each_mut().map(|other| std::mem::take(&mut other.took)))
+    }
+
+    /// Tells of each delivery when its change was to be sent.
+    fn open(
+        &mut self,
+        rate: f64,
+        end: Instant,
+        others: bool,
+        on_delivery: &mut dyn FnMut(Instant),
+    ) -> Result<()> {
+        let pause = Duration::from_secs_f64(1.0 / rate);
+        let (mut due, mut scheduled, mut first) = (Instant::now(), Vec::new(), None);
         while due < end {
             while due <= Instant::now() && due < end && !self.free.is_empty() {
                 let number = self.publish()?;
                 first.get_or_insert(number);
-                scheduled.push_back(due);
+                scheduled.push(due);
                 due += pause;
             }
-            let rest = due.saturating_duration_since(Instant::now());
+            if others {
+                self.write_beside()?;
+            }
             let first = first.unwrap_or_default();
-            self.turn(rest, &mut |number| {
-                let sent = scheduled[number - first];
-                if sent >= from {
-                    let micros = sent.elapsed().as_micros();
-                    took.push(u32::try_from(micros).unwrap_or(u32::MAX));
-                }
-            })?;
+            let rest = due.saturating_duration_since(Instant::now());
+            self.turn(rest, &mut |number| on_delivery(scheduled[number - first]))?;
         }
-        self.drain()?;
-        took.sort_unstable();
-        Ok(took)
+        let first = first.unwrap_or_default();
+        self.drain(&mut |number| on_delivery(scheduled[number - first]))
+    }
+
+    /// Lets those write whose time has come and who have their last answer.
+    fn write_beside(&mut self) -> Result<()> {
+        for at in 0..self.others.len() {
+            let other = &mut self.others[at];
+            let due = *other.due.get_or_insert_with(Instant::now);
+            if other.waiting.is_some() || due > Instant::now() {
+                continue;
+            }
+            (other.waiting, other.due) = (Some(due), Some(due + other.pause));
+            self.sent += 1;
+            let entry = |_| {
+                frames::entry(OTHER_DOMAIN, self.chance.uuid(), 0, &frames::text_of(CHANGE_BYTES, self.sent))
+            };
+            let entries: Vec<_> = (0..other.entries).map(entry).collect();
+            let batch = frames::sync(self.sent, self.chance.uuid(), None, &entries);
+            self.crowd.send(self.subscribers + PUBLISHERS + at, &batch)?;
+        }
+        Ok(())
     }
 
     fn run_until(&mut self, outstanding: usize, end: Instant) -> Result<()> {
@@ -215,10 +291,14 @@ impl Stage {
     }
 
     /// Waits until everything that was published has come.
-    fn drain(&mut self) -> Result<()> {
+    fn drain(&mut self, on_delivery: &mut dyn FnMut(usize)) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.progress.outstanding() > 0 || self.free.len() < self.slots.len() {
-            self.turn(PATIENCE, &mut |_| {})?;
+        let is_waiting = |other: &Other| other.waiting.is_some();
+        while self.progress.outstanding() > 0
+            || self.free.len() < self.slots.len()
+            || self.others.iter().any(is_waiting)
+        {
+            self.turn(PATIENCE, on_delivery)?;
             ensure!(Instant::now() < deadline, "{} changes did not come", self.progress.outstanding());
         }
         Ok(())
@@ -247,7 +327,7 @@ impl Stage {
     }
 
     fn turn(&mut self, most: Duration, on_delivery: &mut dyn FnMut(usize)) -> Result<()> {
-        let Self { crowd, progress, waiting, free, subscribers, target, frame_bytes, .. } = self;
+        let Self { crowd, progress, waiting, free, subscribers, target, frame_bytes, others, .. } = self;
         let is_hub = matches!(target, Target::Hub(_));
         let mut refused = None;
         crowd.turn(most, &mut |member, frame| {
@@ -259,11 +339,34 @@ impl Stage {
                         on_delivery(number);
                     }
                 }
-                (Kind::SyncResult, Some(publisher)) => free.extend(waiting[publisher].pop_front()),
+                (Kind::SyncResult, Some(writer)) => match waiting.get_mut(writer) {
+                    Some(waiting) => free.extend(waiting.pop_front()),
+                    None => {
+                        let other = &mut others[writer - PUBLISHERS];
+                        other.took.extend(other.waiting.take().map(micros));
+                    }
+                },
                 (Kind::Error, _) => refused = Some(frames::show(frame)),
                 _ => {}
             }
         })?;
         refused.map_or(Ok(()), |error| bail!("the hub answered {error}"))
     }
+}
+
+/// Opens connections to the bare broadcaster.
+pub(crate) fn connect_bare(address: SocketAddr, path: &str, count: usize) -> Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(count);
+    while connections.len() < count {
+        let begun = (connections.len()..count).take(AT_ONCE).map(|_| Connection::begin(address, path));
+        let mut some = begun.collect::<Result<Vec<_>>>()?;
+        some.iter_mut().try_for_each(Connection::upgraded)?;
+        connections.append(&mut some);
+    }
+    Ok(connections)
+}
+
+/// What has passed since, in microseconds.
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
