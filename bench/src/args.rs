@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Measures a hub against bare yardsticks that do the same work, interleaved in one run.
 ///
@@ -56,12 +56,29 @@ pub(crate) enum Command {
     Latency,
     /// What devices cost that come back all at once.
     Reconnect,
+    /// Loads a hub while perf watches it; `scripts/profile` does it.
+    #[command(hide = true)]
+    Profile {
+        /// With what.
+        load: ProfiledLoad,
+        /// Where perf writes.
+        output: PathBuf,
+    },
     /// Runs a yardstick; the benchmarks do it.
     #[command(hide = true)]
     Yardstick {
         #[command(subcommand)]
         yardstick: Yardstick,
     },
+}
+
+/// What a profile is made of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ProfiledLoad {
+    /// One change at a time, to 1000 devices.
+    Fanout,
+    /// Batches of 100 entries.
+    Write,
 }
 
 /// A yardstick.

@@ -37,6 +37,10 @@ pub(crate) struct Context {
     pub(crate) batches: usize,
     /// Records that each writing device has before.
     pub(crate) preloaded: usize,
+    /// How long a server is let alone before its memory is looked at.
+    pub(crate) rest: Duration,
+    /// How long memory may take to go down.
+    pub(crate) settles: Duration,
 }
 
 impl Context {

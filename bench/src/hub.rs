@@ -27,7 +27,7 @@ const DOMAINS: [(&str, &str); 2] = [
 ];
 
 /// Limits that are there to hold off who asks for as much as a benchmark does.
-const WITHOUT_LIMITS: [(&str, &str); 15] = [
+const WITHOUT_LIMITS: [(&str, &str); 16] = [
     ("SYNCHUB_RATES_ADDRESS_CONNECTIONS", "0"),
     ("SYNCHUB_RATES_ADDRESS_HELLOS", "0"),
     ("SYNCHUB_RATES_DEVICE_HELLOS", "0"),
@@ -42,6 +42,7 @@ const WITHOUT_LIMITS: [(&str, &str); 15] = [
     ("SYNCHUB_RATES_TENANT_BYTES", "0"),
     ("SYNCHUB_ADMISSION_BUSY_PERCENT", "1000"),
     ("SYNCHUB_ADMISSION_FULL_PERCENT", "1000"),
+    ("SYNCHUB_FEED_CHANGES_PER_SEC", "1000000"),
     ("SYNCHUB_LOG_LEVEL", "warn"),
 ];
 

@@ -1,7 +1,6 @@
 //! Latency at half load: from when a change was to be sent until a subscriber has it, and what answers to batches
 //! take meanwhile.
 
-
 use anyhow::Result;
 
 use crate::context::Context;

@@ -15,6 +15,7 @@ mod hub;
 mod latency;
 mod memory;
 mod process;
+mod profile;
 mod reconnect;
 mod report;
 mod stats;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use crate::args::{Cli, Command, Options, Written, Yardstick};
+use crate::args::{Cli, Command, Options, ProfiledLoad, Written, Yardstick};
 use crate::context::Context;
 use crate::process::Scheduling;
 use crate::report::{Report, Row};
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let met = match command {
         Some(Command::Yardstick { yardstick }) => run_yardstick(yardstick).map(|()| true),
+        Some(Command::Profile { load, output }) => run_profile(&options, load, &output).map(|()| true),
         Some(Command::Fanout) => measure(&options, &[fanout::run]),
         Some(Command::Write) => measure(&options, &[write::run]),
         Some(Command::Memory) => measure(&options, &[memory::run]),
@@ -83,6 +85,14 @@ fn run_yardstick(yardstick: Yardstick) -> Result<()> {
         }
     };
     Ok(writeln!(std::io::stdout(), "{said}")?)
+}
+
+fn run_profile(options: &Options, load: ProfiledLoad, output: &Path) -> Result<()> {
+    let context = context(options)?;
+    match load {
+        ProfiledLoad::Fanout => profile::fanout(&context, output),
+        ProfiledLoad::Write => profile::write(&context, output),
+    }
 }
 
 /// Runs benchmarks, prints what they gave, and says whether all goals were met.
@@ -119,7 +129,7 @@ fn context(options: &Options) -> Result<Context> {
         own,
         memory: options.memory_dir.clone(),
         disk: options.disk_dir.clone().unwrap_or_else(|| folder.join("bench-data")),
-        scheduling: Scheduling::probe(),
+        scheduling: if quick { Scheduling::plain() } else { Scheduling::probe() },
         rounds: of(options.rounds, 1),
         latency_rounds: of(options.rounds.max(LATENCY_ROUNDS), 1),
         warm_up: seconds(1.0, 0.1),
@@ -129,6 +139,8 @@ fn context(options: &Options) -> Result<Context> {
         reconnecting: of(5000, 60),
         batches: of(60, 3),
         preloaded: of(6250, 200),
+        rest: seconds(3.0, 0.1),
+        settles: seconds(60.0, 0.5),
     })
 }
 

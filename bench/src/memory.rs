@@ -23,8 +23,6 @@ const BASE: usize = 200;
 /// Entries of the batch, and bytes of the data of each: 20 kB in all.
 const ENTRIES: usize = 50;
 const ENTRY_BYTES: usize = 240;
-/// How long memory may take to go down.
-const SETTLES: Duration = Duration::from_mins(1);
 /// How much more than when idle is good enough, so that nobody waits for more.
 const AFTER_BATCH: f64 = 1.4;
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -81,13 +79,8 @@ fn of_hub(context: &Context) -> Result<Sizes> {
         let entries: Vec<_> = (0..ENTRIES).map(entry).collect();
         frames::sync(2, Chance::new(chance.next()).uuid(), None, &entries)
     };
-    let sizes = measure(
-        &hub.server,
-        |from, to| hub.connect(&devices[from..to]),
-        context.many_subscribers,
-        batch,
-        true,
-    )?;
+    let connect = |from: usize, to: usize| hub.connect(&devices[from..to]);
+    let sizes = measure(context, (&hub.server, true), connect, batch)?;
     hub.stop()?;
     Ok(sizes)
 }
@@ -98,24 +91,24 @@ fn of_bare(context: &Context) -> Result<Sizes> {
         command.args(["yardstick", "broadcaster"]).arg(address.to_string()).arg(folder.database());
     })?;
     let connect = |from: usize, to: usize| connect_bare(server.address(), "/subscribe", to - from);
-    let sizes = measure(&server, connect, context.many_subscribers, || vec![7; 20_000], false)?;
+    let sizes = measure(context, (&server, false), connect, || vec![7; 20_000])?;
     server.stop()?;
     Ok(sizes)
 }
 
-/// Connects, lets each send a message, and looks at the server's memory.
+/// Connects, lets each send a message, and looks at the server's memory; the hub answers messages.
 fn measure(
-    server: &Server,
+    context: &Context,
+    (server, answers): (&Server, bool),
     connect: impl Fn(usize, usize) -> Result<Vec<Connection>>,
-    sockets: usize,
     mut message: impl FnMut() -> Vec<u8>,
-    answers: bool,
 ) -> Result<Sizes> {
+    let sockets = context.many_subscribers;
     let mut connections = connect(0, BASE)?;
-    rest();
+    std::thread::sleep(context.rest);
     let base = server.resident_bytes()?;
     connections.append(&mut connect(BASE, BASE + sockets)?);
-    rest();
+    std::thread::sleep(context.rest);
     let each = |bytes: u64| real(bytes.saturating_sub(base)) / 1000.0 / real_size(sockets);
     let idle = each(server.resident_bytes()?);
     let mut crowd = Crowd::new(connections, Waits::Blocking)?;
@@ -133,15 +126,10 @@ fn measure(
         // What comes has to be read: a server keeps what nobody takes.
         crowd.turn(Duration::from_millis(500), &mut |_, _| {})?;
         let after = each(server.resident_bytes()?);
-        if after <= AFTER_BATCH * idle || begin.elapsed() > SETTLES {
+        if after <= AFTER_BATCH * idle || begin.elapsed() > context.settles {
             return Ok(Sizes { idle, after, settled: begin.elapsed().as_secs_f64() });
         }
     }
-}
-
-/// Lets a server come to rest.
-fn rest() {
-    std::thread::sleep(Duration::from_secs(3));
 }
 
 fn await_answers(crowd: &mut Crowd, count: usize) -> Result<()> {

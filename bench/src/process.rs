@@ -50,6 +50,11 @@ impl Scheduling {
         }
     }
 
+    /// Nothing of it: for runs that are not to disturb the machine.
+    pub(crate) fn plain() -> Self {
+        Self { realtime: false, pins: false, processors: 1 }
+    }
+
     /// The same for people.
     pub(crate) fn describe(self) -> String {
         let realtime = if self.realtime { "chrt -r 10 for both sides and the clients" } else { "no chrt" };
@@ -137,6 +142,11 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(server)
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it listens.

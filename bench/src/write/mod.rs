@@ -1,7 +1,7 @@
 //! Writing: acknowledged durable entries, against a bare loop that runs the same statements in the same groups.
 
 mod one_entry;
-mod session;
+pub(crate) mod session;
 pub(crate) mod work;
 
 use std::path::Path;
@@ -22,6 +22,11 @@ use crate::yardstick::writer::Took;
 pub(crate) const NAME: &str = "write";
 /// Devices that write.
 pub(crate) const DEVICES: usize = 16;
+
+/// As much as takes longer than a profile.
+pub(crate) fn profiled_size(context: &Context) -> Size {
+    Size { devices: DEVICES, preloaded: context.preloaded, batches: 6 * context.batches }
+}
 
 /// What the rounds on one medium gave.
 #[derive(Debug, Default)]
@@ -48,7 +53,7 @@ fn on(context: &Context, medium: &'static str, folder: &Path) -> Result<Vec<Row>
     let seed = session::seed(context, folder, size)?;
     let mut rounds = Rounds::default();
     for round in 1..=context.rounds {
-        let (took, group) = session::measure(context, &copy_of(&seed, folder)?, size)?;
+        let (took, group) = session::measure(context, &copy_of(&seed, folder)?, size, |_| Ok(()))?;
         let bare: Took = yardstick(context, "writer", &copy_of(&seed, folder)?, size, group)?;
         let items: Items = yardstick(context, "items", &copy_of(&seed, folder)?, size, group)?;
         context.say(&format!(

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LARGE: usize = 1000;
 
 /// A store with the first records of every device, made by a hub.
-pub(super) fn seed(context: &Context, parent: &Path, size: Size) -> Result<Folder> {
+pub(crate) fn seed(context: &Context, parent: &Path, size: Size) -> Result<Folder> {
     let folder = Folder::new(parent)?;
     let hub = Hub::start(&context.hub, &folder, (context.scheduling, Place::Everywhere))?;
     let mut connections = hub.connect(&devices(size))?;
@@ -37,12 +37,18 @@ pub(super) fn seed(context: &Context, parent: &Path, size: Size) -> Result<Folde
     Ok(folder)
 }
 
-/// Lets every device write its batches; what that took, and how many batches a group had on average.
-pub(super) fn measure(context: &Context, folder: &Folder, size: Size) -> Result<(Took, usize)> {
+/// Lets every device write its batches, after `on_begin`; what that took, and how many batches a group had on average.
+pub(crate) fn measure(
+    context: &Context,
+    folder: &Folder,
+    size: Size,
+    on_begin: impl FnOnce(&Hub) -> Result<()>,
+) -> Result<(Took, usize)> {
     let hub = Hub::start(&context.hub, folder, (context.scheduling, Place::Everywhere))?;
     let frames: Vec<_> = (0..size.devices).map(|device| framed(&work::measured(device, size))).collect();
     let mut crowd = Crowd::new(hub.connect(&devices(size))?, Waits::Blocking)?;
     let groups = hub.counter("synchub_commit_groups_total")?;
+    on_begin(&hub)?;
     let (before, begin) = (hub.server.used()?, Instant::now());
     let mut answered = vec![0; size.devices];
     for (device, frames) in frames.iter().enumerate() {
