@@ -87,8 +87,8 @@ impl Scheduling {
     /// Puts this process, the clients, where they belong beside servers at `place`.
     pub(crate) fn take_place(self, place: Place) {
         let own = std::process::id().to_string();
-        let last = self.processors - 1;
-        let list = if place == Place::Apart { last.to_string() } else { format!("0-{last}") };
+        let highest = self.processors - 1;
+        let list = if place == Place::Apart { highest.to_string() } else { format!("0-{highest}") };
         if self.pins {
             quietly(Command::new("taskset").args(["-a", "-c", "-p", &list, &own]));
         }

@@ -33,13 +33,13 @@ pub(crate) fn put(out: &mut Vec<u8>, payload: &[u8]) {
     const MASKED: u8 = 0x80;
     out.push(BINARY);
     match payload.len() {
-        size @ 0..126 => out.push(MASKED | u8::try_from(size).unwrap_or(0)),
+        size @ 0..126 => out.push(MASKED + u8::try_from(size).unwrap_or(0)),
         size @ 126..=0xffff => {
-            out.push(MASKED | 126);
+            out.push(MASKED + 126);
             out.extend(u16::try_from(size).unwrap_or(0).to_be_bytes());
         }
         size => {
-            out.push(MASKED | 127);
+            out.push(MASKED + 127);
             out.extend((size as u64).to_be_bytes());
         }
     }

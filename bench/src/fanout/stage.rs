@@ -339,13 +339,14 @@ impl Stage {
                         on_delivery(number);
                     }
                 }
-                (Kind::SyncResult, Some(writer)) => match waiting.get_mut(writer) {
-                    Some(waiting) => free.extend(waiting.pop_front()),
-                    None => {
+                (Kind::SyncResult, Some(writer)) => {
+                    if let Some(waiting) = waiting.get_mut(writer) {
+                        free.extend(waiting.pop_front());
+                    } else {
                         let other = &mut others[writer - PUBLISHERS];
                         other.took.extend(other.waiting.take().map(micros));
                     }
-                },
+                }
                 (Kind::Error, _) => refused = Some(frames::show(frame)),
                 _ => {}
             }

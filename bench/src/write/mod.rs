@@ -114,16 +114,16 @@ fn rows(medium: &str, rounds: &Rounds) -> Vec<Row> {
         let values = (0..items.len()).map(value).collect();
         Row::alone(NAME, format!("  of it {name}, {medium}"), "us", values)
     };
-    let driver = |round: usize| items[round].commit_us - items[round].plan_us - cpu_us(&bare[round]);
+    let driver = |round: usize| items[round].commit - items[round].plan - cpu_us(&bare[round]);
     let rest = |round: usize| {
-        let Items { decode_us, hash_us, commit_us, .. } = items[round];
-        cpu_us(&hub[round]) - decode_us - hash_us - commit_us
+        let Items { decode, hash, commit, .. } = items[round];
+        cpu_us(&hub[round]) - decode - hash - commit
     };
     rows.push(item("statements (the bare loop)", &|round| cpu_us(&bare[round])));
     rows.push(item("driver: bodies, thread, rusqlite's values", &driver));
-    rows.push(item("plan", &|round| items[round].plan_us));
-    rows.push(item("decode and checks", &|round| items[round].decode_us));
-    rows.push(item("hash", &|round| items[round].hash_us));
+    rows.push(item("plan", &|round| items[round].plan));
+    rows.push(item("decode and checks", &|round| items[round].decode));
+    rows.push(item("hash", &|round| items[round].hash));
     rows.push(item("socket, answers, feed (the rest)", &rest));
     rows
 }

@@ -85,7 +85,7 @@ struct Found {
     rid: i64,
     seq: i64,
     /// What the hub reads too.
-    _rest: ([i64; 7], Vec<u8>, Vec<u8>, Vec<u8>, Option<i64>, bool),
+    _rest: ([i64; 6], [Vec<u8>; 3], Option<i64>, bool),
 }
 
 /// The store.
@@ -120,17 +120,14 @@ impl BareStore {
         {
             (seq, time_us) = (seq + 1, time_us + 1);
             let place = (seq, time_us);
-            let (rid, prev) = match found.next().and_then(Option::as_ref) {
-                Some(found) => {
-                    update(&transaction, *home, (batch, entry), found.rid, place)?;
-                    (found.rid, found.seq)
-                }
-                None => {
-                    insert(&transaction, *home, (batch, entry), *next_record, place)?;
-                    *next_record += 1;
-                    new += 1;
-                    (*next_record - 1, 0)
-                }
+            let (rid, prev) = if let Some(found) = found.next().and_then(Option::as_ref) {
+                update(&transaction, *home, (batch, entry), found.rid, place)?;
+                (found.rid, found.seq)
+            } else {
+                insert(&transaction, *home, (batch, entry), *next_record, place)?;
+                *next_record += 1;
+                new += 1;
+                (*next_record - 1, 0)
             };
             rows.push((batch, entry, place, rid, prev));
         }
@@ -200,8 +197,8 @@ fn read(
 }
 
 fn read_record(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let numbers = [row.get(1)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(8)?, row.get(9)?, 0];
-    let rest = (numbers, row.get(2)?, row.get(11)?, row.get(12)?, row.get(3)?, row.get(10)?);
+    let numbers = [row.get(1)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(8)?, row.get(9)?];
+    let rest = (numbers, [row.get(2)?, row.get(11)?, row.get(12)?], row.get(3)?, row.get(10)?);
     Ok(Found { rid: row.get(0)?, seq: row.get(7)?, _rest: rest })
 }
 

@@ -22,13 +22,13 @@ use crate::write::work::{self, Size};
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Items {
     /// From the frame's bytes to checked entries, without the hash.
-    pub(crate) decode_us: f64,
+    pub(crate) decode: f64,
     /// The request's hash.
-    pub(crate) hash_us: f64,
+    pub(crate) hash: f64,
     /// What has to be read, and the plan itself.
-    pub(crate) plan_us: f64,
+    pub(crate) plan: f64,
     /// The store's commit: the plan, the statements and all around them.
-    pub(crate) commit_us: f64,
+    pub(crate) commit: f64,
 }
 
 /// Measures over the whole work, in a copy of the hub's store.
@@ -55,10 +55,10 @@ async fn measure(database: &Path, size: Size, group: usize) -> Result<Items> {
     node.store.close().await;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / entries;
     Ok(Items {
-        decode_us: each(decoding.saturating_sub(hashing)),
-        hash_us: each(hashing),
-        plan_us: each(planning),
-        commit_us: each(committing),
+        decode: each(decoding.saturating_sub(hashing)),
+        hash: each(hashing),
+        plan: each(planning),
+        commit: each(committing),
     })
 }
 
@@ -92,7 +92,7 @@ async fn commit_all(
     group: usize,
 ) -> Result<(Duration, Duration)> {
     let planning = Arc::new(AtomicU64::new(0));
-    let note = |begin: Instant, planning: &AtomicU64| {
+    let count = |begin: Instant, planning: &AtomicU64| {
         let nanos = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         planning.fetch_add(nanos, Ordering::Relaxed);
     };
@@ -102,12 +102,12 @@ async fn commit_all(
         let batches = std::mem::replace(&mut submissions, rest);
         let begin = Instant::now();
         let reads = plan::reads(&batches);
-        note(begin, &planning);
+        count(begin, &planning);
         let shared = Arc::clone(&planning);
         let decide = Box::new(move |loaded| {
             let begin = Instant::now();
             let plan = plan::plan(node::now_us(), loaded, &batches);
-            note(begin, &shared);
+            count(begin, &shared);
             plan
         });
         node.store.commit(Group { tenant, reads, plan: decide }).await?;

@@ -83,20 +83,20 @@ fn prepare_batch(writer: Writer, batch: &Batch) -> Result<PreparedBatch> {
 /// The bodies as the hub leaves them: the fields; who wrote them; of a change the three values before.
 fn prepare_entry(writer: Writer, number: i64, item: &Item) -> Result<Prepared> {
     const TIME_US: i64 = 1_790_000_000_000_000;
-    let (base, changes) = (i64::try_from(item.base)?, item.base > 0);
-    let changed = ["assignee", "group", "reassignments"];
+    let base = i64::try_from(item.base)?;
+    let fields = ["assignee", "group", "reassignments"];
     let created = json!([1, TIME_US, 40, writer.install, number, []]);
-    let mut writes = vec![created];
+    let mut owners = vec![created];
     let mut old = serde_json::Map::new();
-    if changes {
-        writes.push(json!([base + 1, TIME_US, 40, writer.install, number, changed]));
-        old = changed.iter().map(|name| ((*name).to_owned(), item.data[*name].clone())).collect();
+    if base > 0 {
+        owners.push(json!([base + 1, TIME_US, 40, writer.install, number, fields]));
+        old = fields.iter().map(|name| ((*name).to_owned(), item.data[*name].clone())).collect();
     }
     Ok(Prepared {
         key: item.key,
         base,
         data: frames::encode(&item.data),
-        writes: frames::encode(&writes),
+        writes: frames::encode(&owners),
         old: frames::encode(&Value::Object(old)),
     })
 }
