@@ -8,9 +8,10 @@ use synchub_rules::group::{Author, SubmittedEntry};
 use uuid::Uuid;
 
 use super::node::{self, Node};
+use crate::frames;
 use crate::process;
 use crate::stats::real;
-use crate::write::work::{self, BATCH, DOMAIN, Size};
+use crate::write::work::{self, BATCH, DOMAIN, Item, Size};
 
 /// Bytes of an entry.
 const ENTRY_BYTES: usize = 320;
@@ -20,13 +21,18 @@ pub(crate) fn frame() -> Vec<u8> {
     let size = Size { devices: 1, preloaded: BATCH, batches: 1 };
     let mut batch = work::measured(0, size).remove(0);
     for item in &mut batch.items {
-        let entry = crate::frames::entry(DOMAIN, item.key, item.base, &item.data);
-        let over = crate::frames::encode(&entry).len().saturating_sub(ENTRY_BYTES);
+        let Some(data) = item.data.as_object_mut() else { continue };
+        data.retain(|name, _| !["caller", "location"].contains(&name.as_str()));
+        let over = entry_bytes(item).saturating_sub(ENTRY_BYTES);
         if let Some(serde_json::Value::String(text)) = item.data.get_mut("description") {
             text.truncate(text.len().saturating_sub(over));
         }
     }
     batch.frame(1)
+}
+
+fn entry_bytes(item: &Item) -> usize {
+    frames::encode(&frames::entry(DOMAIN, item.key, item.base, &item.data)).len()
 }
 
 /// Microseconds of a processor for a batch, through the hub's own functions.
