@@ -38,6 +38,9 @@ pub type Data = serde_json::Map<String, serde_json::Value>;
 /// The largest integer that every client can hold exactly (2^53 − 1).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
+/// The feature of a client that takes changes as the fields that changed.
+pub const DELTA: &str = "delta";
+
 /// How urgent a change or a push is.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,

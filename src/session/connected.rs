@@ -56,6 +56,8 @@ pub(super) struct Session {
     pub(super) author: Author,
     pub(super) tenant: i64,
     pub(super) has_install: bool,
+    /// Whether the client takes changes as the fields that changed.
+    pub(super) takes_deltas: bool,
     pub(super) reach: Reach,
     pub(super) audience: Arc<Audience>,
     pub(super) subscriptions: Subscriptions,

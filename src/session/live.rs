@@ -1,25 +1,37 @@
 //! The data lane of a session that is live: rows from the feed, until some were forgotten.
 
+use synchub_protocol::Priority;
 use synchub_rules::record::Head;
+use synchub_rules::route::Delivery;
 use tokio::time::Instant;
 
 use super::catch_up::CatchUp;
 use super::connected::{Mode, Session};
 use crate::observe::CatchUpCause;
-use crate::registry::{Lost, Post};
+use crate::registry::{Form, Lost, Outgoing, Post};
 
 /// How many frames are queued before the socket is given its turn.
 const ROWS_AT_ONCE: usize = 64;
+/// How many changes wait on a poor link, so that urgent ones can overtake them.
+const OVERTAKEN_MOST: usize = 1024;
+
+/// Whether a change goes first on a poor link.
+pub(super) fn is_urgent(priority: Priority) -> bool {
+    priority >= Priority::High
+}
 
 impl Session {
     /// Fills the data lane when it is empty: from the feed, or with the next page.
     pub(super) fn fill(&mut self) {
         if self.outbox.has_data() {
+            if self.own_state.is_on_poor_link() && matches!(self.mode, Mode::Live) {
+                self.drain(OVERTAKEN_MOST);
+            }
             return;
         }
         self.read_pushes();
         if matches!(self.mode, Mode::Live) {
-            self.drain();
+            self.drain(ROWS_AT_ONCE);
             self.resume_after_limit();
         }
         // A session that has just found rows forgotten reads at once: nothing else may ever wake it.
@@ -32,17 +44,16 @@ impl Session {
         }
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, most: usize) {
         let mut now_us = None;
-        while self.outbox.data_frames() < ROWS_AT_ONCE {
+        while self.outbox.data_frames() < most {
             match self.next_post() {
                 Ok(Some((Post::Change(outgoing, delivery), before))) => {
                     let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
                     if self.holds_back(&outgoing.row, before, now_us) {
                         continue;
                     }
-                    let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
-                    self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
+                    self.push_change(&outgoing, delivery);
                 }
                 Ok(Some((Post::Push(outgoing), before))) => self.take_push(&outgoing, before),
                 Ok(None) => break,
@@ -54,6 +65,27 @@ impl Session {
         if self.outbox.has_data() || self.progress.is_held() {
             self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
+    }
+
+    /// Queues a live change. It comes as a delta where the record as it was before has been sent and nothing can
+    /// come in between: nothing of it is held back or waits to be overtaken.
+    fn push_change(&mut self, outgoing: &Outgoing, delivery: Delivery) {
+        let row = &outgoing.row;
+        let is_in_order = !self.progress.is_delayed() && !self.outbox.has_later();
+        let delta = self.takes_deltas && is_in_order && self.audience.saw_before(row);
+        let frame = outgoing.frame(delivery, Form { delta, ..self.form() });
+        if !self.own_state.is_on_poor_link() {
+            self.outbox.push_data(frame);
+        } else if is_urgent(row.priority) {
+            self.outbox.push_urgent(frame);
+        } else {
+            self.outbox.push_later(frame);
+        }
+    }
+
+    /// How changes go to this session, whole.
+    pub(super) fn form(&self) -> Form {
+        Form { encoding: self.socket.encoding(), compressed: self.socket.compresses(), delta: false }
     }
 
     /// The next row that is for the device, and the place before it; rows that it has been sent already are

@@ -37,6 +37,15 @@ pub struct Audience {
     pub domains: HashMap<DomainNo, Arc<Filters>>,
 }
 
+impl Audience {
+    /// Whether the record was in view before a change.
+    pub fn saw_before(&self, row: &LogRow) -> bool {
+        let filters = self.domains.get(&row.domain);
+        let before = row.before.as_ref().zip(filters);
+        before.is_some_and(|(view, filters)| is_in_view(view, &self.sight, filters))
+    }
+}
+
 /// Whether a record is in somebody's view of its domain.
 pub fn is_in_view(view: &View, sight: &Sight, filters: &Filters) -> bool {
     sight.covers(view.scope) && filters.matches(&view.data)
