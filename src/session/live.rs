@@ -1,7 +1,8 @@
 //! The data lane of a session that is live: rows from the feed, until some were forgotten.
 
+use std::collections::VecDeque;
+
 use synchub_protocol::Priority;
-use synchub_rules::record::Head;
 use synchub_rules::route::Delivery;
 use tokio::time::Instant;
 
@@ -45,25 +46,27 @@ impl Session {
     }
 
     fn drain(&mut self, most: usize) {
-        let mut now_us = None;
-        while self.outbox.data_frames() < most {
-            match self.next_post() {
-                Ok(Some((Post::Change(outgoing, delivery), before))) => {
-                    let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
-                    if self.holds_back(&outgoing.row, before, now_us) {
-                        continue;
-                    }
-                    self.push_change(&outgoing, delivery);
+        let mut is_empty = false;
+        while !is_empty && self.outbox.data_frames() < most {
+            match self.mailbox.take(most - self.outbox.data_frames()) {
+                Ok(posts) => {
+                    is_empty = posts.is_empty();
+                    self.take_posts(posts);
                 }
-                Ok(Some((Post::Push(outgoing), before))) => self.take_push(&outgoing, before),
-                Ok(None) => break,
                 Err(Lost::Full) => return self.catch_up(CatchUpCause::SlowReader),
                 Err(Lost::Gap) => return self.catch_up(CatchUpCause::Gap),
             }
         }
         self.tell_held_back();
         if self.outbox.has_data() || self.progress.is_held() {
-            self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
+            let (now, delay) = (Instant::now(), self.deps.settings.feed.position_delay());
+            // One that goes with the changes costs no write of its own.
+            if is_empty && self.timers.is_half_due(now, delay) && !self.own_state.is_on_poor_link() {
+                self.timers.positioned(now);
+                self.name_place();
+            } else {
+                self.timers.want_position(now, delay);
+            }
         }
     }
 
@@ -88,25 +91,27 @@ impl Session {
         Form { encoding: self.socket.encoding(), compressed: self.socket.compresses(), delta: false }
     }
 
-    /// The next row that is for the device, and the place before it; rows that it has been sent already are
-    /// passed over.
-    fn next_post(&mut self) -> Result<Option<(Post, Head)>, Lost> {
-        while let Some(post) = self.mailbox.take()? {
+    /// Queues the rows that are for the device; those that it has been sent already are passed over.
+    fn take_posts(&mut self, posts: VecDeque<Post>) {
+        let mut now_us = None;
+        for post in posts {
             let (before, place) = (self.progress.at(), post.place());
             // The feed was joined before the last page was read: some rows came with that page.
             if place.seq <= before.seq {
                 continue;
             }
             self.progress.advance(place);
-            let is_wanted = match &post {
-                Post::Change(outgoing, _) => self.subscriptions.of(outgoing.row.domain).is_some(),
-                Post::Push(_) => true,
-            };
-            if is_wanted {
-                return Ok(Some((post, before)));
+            match post {
+                Post::Push(outgoing) => self.take_push(&outgoing, before),
+                Post::Change(outgoing, _) if self.subscriptions.of(outgoing.row.domain).is_none() => {}
+                Post::Change(outgoing, delivery) => {
+                    let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
+                    if !self.holds_back(&outgoing.row, before, now_us) {
+                        self.push_change(&outgoing, delivery);
+                    }
+                }
             }
         }
-        Ok(None)
     }
 
     /// Moves the place to the feed's head when everything up to it has been taken.

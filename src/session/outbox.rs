@@ -64,8 +64,12 @@ impl Outbox {
         if self.subscribed_bytes > CONTROL_BYTES { Err(CloseReason::TooSlow) } else { Ok(()) }
     }
 
-    /// The next frame, control first.
-    pub(super) fn pop(&mut self) -> Option<Bytes> {
+    /// The next frame, control first, if there is room for it.
+    pub(super) fn pop_if(&mut self, has_room: bool) -> Option<Bytes> {
+        if has_room { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.control.pop_front() {
             self.control_bytes -= frame.len();
             return Some(frame);

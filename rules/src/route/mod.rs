@@ -9,7 +9,7 @@ mod replay;
 pub use past::was_in_view;
 pub use replay::{PageDelivery, PageRow, ReplayPage};
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use synchub_protocol::client::SubscriptionPriority;
@@ -34,7 +34,7 @@ pub struct Audience {
     /// What may be seen.
     pub sight: Sight,
     /// The filters of each domain; a domain that is not here is not sent.
-    pub domains: HashMap<DomainNo, Arc<Filters>>,
+    pub domains: BTreeMap<DomainNo, Arc<Filters>>,
 }
 
 impl Audience {
