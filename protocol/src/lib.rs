@@ -16,6 +16,7 @@ pub mod entry;
 pub mod error;
 pub mod gzip;
 mod loose;
+mod plain;
 mod pushes;
 mod requests;
 mod result;
