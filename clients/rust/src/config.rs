@@ -14,6 +14,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::storage::{MemoryStorage, Storage};
 
 /// What a client is started with. [`Config::new`] gives defaults for everything but the first three.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// The hub's socket, such as `ws://127.0.0.1:8480/ws`.
     pub url: String,

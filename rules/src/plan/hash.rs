@@ -77,8 +77,13 @@ fn write_option(text: &mut Vec<u8>, number: Option<[u8; 8]>) {
     text.extend(number.unwrap_or_default());
 }
 
-fn write_length(text: &mut Vec<u8>, length: usize) {
-    text.extend((length as u64).to_be_bytes());
+/// Seven bits a byte, the lowest first; the last byte has its highest bit clear (LEB128).
+fn write_length(text: &mut Vec<u8>, mut length: usize) {
+    while length > 0x7f {
+        text.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
+        length >>= 7;
+    }
+    text.push(u8::try_from(length).unwrap_or_default());
 }
 
 fn write_text(text: &mut Vec<u8>, value: &str) {
