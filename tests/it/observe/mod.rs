@@ -1,0 +1,10 @@
+//! What the hub says of itself: its numbers, its log, its traces, and the pages and files that tell of them.
+
+mod collector;
+mod exposition;
+mod lines;
+mod log_lines;
+mod numbers;
+mod page;
+mod secrets;
+mod traces;
