@@ -26,7 +26,7 @@ use crate::entropy::SharedEntropy;
 use crate::http;
 use crate::lifecycle;
 use crate::limits::Limits;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
@@ -97,7 +97,10 @@ impl Node {
             &tasks,
         );
         let tail_bytes = settings.feed.tail_bytes;
-        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, metrics.clone(), tasks.clone());
+        let traces =
+            Traces::start(&settings.trace, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
+        let observed = (metrics.clone(), traces.clone());
+        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, observed, tasks.clone());
         let throttle = Throttle::new(settings.push.per_minute);
         let publisher = Publisher {
             store: Arc::clone(&store),
@@ -132,6 +135,7 @@ impl Node {
             clock,
             entropy,
             metrics,
+            traces,
         });
         let flush = deps.acks.clone().run(
             Arc::clone(&deps.store),
@@ -196,6 +200,9 @@ impl Node {
             tracing::warn!("some connections did not end in time; closing the store under them");
         }
         self.deps.store.close().await;
+        let traces = self.deps.traces.clone();
+        // It blocks, for a bounded time.
+        let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
         tracing::info!("stopped");
     }
 

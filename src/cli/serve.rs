@@ -25,7 +25,7 @@ pub(super) fn run(args: ServeArgs, surroundings: &mut Surroundings<'_>) -> Resul
     let settings = with_key(loaded.settings, args.dev, &*surroundings.entropy)?;
     start_logging(&settings.log).map_err(|error| Failure::usage(&error))?;
     for warning in loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(warning, "look at the configuration");
     }
     if args.dev {
         let text = greeting(&settings, surroundings.clock.now_us())?;

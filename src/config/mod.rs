@@ -17,6 +17,7 @@ mod settings;
 mod store_url;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use admission::AdmissionSettings;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
@@ -32,3 +33,4 @@ pub use settings::{
     LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
 };
 pub use store_url::StoreUrlError;
+pub use trace::TraceSettings;

@@ -16,6 +16,7 @@ use super::auth::AuthSettings;
 use super::push::PushSettings;
 use super::rates::RateSettings;
 use super::retention::RetentionSettings;
+use super::trace::TraceSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -63,6 +64,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// What the hub says of itself.
     pub log: LogSettings,
+    /// Where traces of batches go, and of how many.
+    pub trace: TraceSettings,
     /// Which device wins a conflict under `device_priority`.
     pub device_priority: DevicePrioritySettings,
 }
@@ -88,6 +91,7 @@ impl Default for Settings {
             retention: RetentionSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
+            trace: TraceSettings::default(),
             device_priority: DevicePrioritySettings::default(),
         }
     }

@@ -169,6 +169,12 @@ impl Mailbox {
         Ok(taken)
     }
 
+    /// About how many bytes wait, and the time of the oldest row that does, in microseconds.
+    pub fn level(&self) -> (usize, Option<i64>) {
+        let state = self.state.lock();
+        (state.bytes, state.posts.front().map(|post| post.place().time_us))
+    }
+
     /// Whether nothing was forgotten since it was opened.
     pub fn is_open(&self) -> bool {
         self.state.lock().lost.is_none()
@@ -247,7 +253,9 @@ mod tests {
         mailbox.open();
         assert!(mailbox.is_drained());
         mailbox.offer(&Outgoing::sample(14, 5000), Delivery::Upsert);
+        assert_eq!(mailbox.level(), (5000, Some(1)));
         assert_eq!(seqs(&mailbox), [14], "a single large row passes");
+        assert_eq!(mailbox.level(), (0, None));
         for seq in 15..=24 {
             mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
         }

@@ -8,6 +8,8 @@ use synchub_protocol::{Data, Encoding, ServerFrame, Timestamp, gzip};
 use synchub_rules::record::{LogRow, RowKind, weight};
 use synchub_rules::route::Delivery;
 
+use crate::observe::Trail;
+
 /// A log row with its frames, made when somebody first needs them (invariant 10).
 #[derive(Debug)]
 pub struct Outgoing {
@@ -15,6 +17,8 @@ pub struct Outgoing {
     pub row: Arc<LogRow>,
     /// About how many bytes it keeps in memory.
     pub weight: usize,
+    /// Where its deliveries are noted, if it is of a traced batch.
+    pub trail: Option<Arc<Trail>>,
     /// By [`Content`] and encoding.
     frames: [OnceLock<Bytes>; 8],
     /// The compressed frames of an upsert, whole or not; none where that does not pay. Others are never large.
@@ -56,7 +60,13 @@ impl Outgoing {
     /// Wraps a row; nothing is encoded yet.
     pub fn new(row: Arc<LogRow>) -> Self {
         let weight = 496 + row.after.as_ref().map_or(0, |view| weight(&view.data)) + weight(&row.old);
-        Self { row, weight, frames: Default::default(), compressed: Default::default() }
+        Self { row, weight, trail: None, frames: Default::default(), compressed: Default::default() }
+    }
+
+    /// The same row, as one of a traced batch.
+    #[must_use]
+    pub fn on_trail(self, trail: Option<Arc<Trail>>) -> Self {
+        Self { trail, ..self }
     }
 
     /// The frame that brings the row to a receiver, compressed or cut down to what changed for who takes that

@@ -20,6 +20,7 @@ use super::handshake::Greeting;
 use super::hints::recommended_batch;
 use super::holding::Holding;
 use super::in_flight::InFlights;
+use super::observed::Delivering;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
@@ -79,7 +80,9 @@ impl Session {
         if offers {
             socket.inflated_bytes = Some(gzip::INFLATED_FRAMES * deps.settings.limits.max_frame_bytes);
         }
+        let id = deps.entropy.uuid_v7(deps.clock.now_us());
         let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        welcome.session_id = id.to_string();
         welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let subscriber =
@@ -118,6 +121,8 @@ impl Session {
             sent: acknowledged,
             owed: 0,
             leaving: false,
+            delivering: Delivering::default(),
+            id,
             number: session,
             epoch: registered.place.epoch,
             allowance,
@@ -183,7 +188,7 @@ fn welcome(
     let now_us = deps.clock.now_us();
     Welcome {
         id: hello.id,
-        session_id: deps.entropy.uuid_v7(now_us).to_string(),
+        session_id: String::new(),
         server_time: Timestamp(now_us),
         epoch: registered.place.epoch,
         last_client_seq: registered.mark,

@@ -42,8 +42,8 @@ pub(super) enum Page {
     Replay(Replay),
     /// The page begins below what the log still holds; where the log's head was then.
     Expired(Head),
-    /// The store did not answer; it is asked again.
-    Failed,
+    /// The store did not answer, for this reason; it is asked again.
+    Failed(String),
 }
 
 /// A page of the log, as frames for this session.
@@ -134,7 +134,9 @@ impl Session {
                 }
                 self.finish_page(replay.end, replay.at_head);
             }
-            Page::Failed => {}
+            Page::Failed(error) => {
+                self.log().in_scope(|| tracing::warn!(error, "a page could not be read; trying again"));
+            }
         }
     }
 
@@ -261,9 +263,8 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
 }
 
 async fn failed<E: fmt::Display>(error: &E) -> Page {
-    tracing::warn!(%error, "a page could not be read; trying again");
     tokio::time::sleep(RETRY).await;
-    Page::Failed
+    Page::Failed(error.to_string())
 }
 
 /// Changes and pushes as they go out, by place.

@@ -12,6 +12,7 @@ use synchub_rules::group::{Author, Decision};
 use synchub_rules::push::Address;
 use synchub_rules::route::Audience;
 use tokio::time::{Instant, Sleep, sleep_until};
+use uuid::Uuid;
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
@@ -20,6 +21,7 @@ use super::event::Event;
 use super::hints::backoff_ms;
 use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
+use super::observed::Delivering;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::Progress;
@@ -88,6 +90,10 @@ pub(super) struct Session {
     /// The place that the last answer named: a position has to reach it (C7).
     pub(super) owed: u64,
     pub(super) leaving: bool,
+    /// Deliveries of traced batches.
+    pub(super) delivering: Delivering,
+    /// What `welcome` called the session.
+    pub(super) id: Uuid,
     /// The session's number on this node.
     pub(super) number: u64,
     pub(super) epoch: u64,
@@ -225,8 +231,11 @@ impl Session {
             (frames, bytes) = (frames + 1, bytes + frame.len() as u64);
             self.socket.send(frame)?;
         }
-        self.deps.metrics.frames_sent.inc_by(frames);
-        self.deps.metrics.sent_bytes.inc_by(bytes);
+        if frames > 0 {
+            self.deps.metrics.frames_sent.inc_by(frames);
+            self.deps.metrics.sent_bytes.inc_by(bytes);
+            self.end_deliveries();
+        }
         let is_answered = self.answers.is_empty() && self.publications.is_empty();
         if self.leaving && is_answered && !self.outbox.has_control() {
             return Err(CloseReason::GoingAway);
@@ -236,20 +245,20 @@ impl Session {
 
     fn on_settled(&mut self, settled: Settled) -> Result<(), CloseReason> {
         match settled {
-            Settled::Decided(in_flight, decision) => self.on_decision(&in_flight, decision),
+            Settled::Decided(in_flight, decision) => self.on_decision(in_flight, decision),
             Settled::Refused(error) => self.say(&ServerFrame::Error(error)),
         }
     }
 
     fn on_decision(
         &mut self,
-        in_flight: &InFlight,
+        mut in_flight: InFlight,
         decision: Result<Decision, SubmitError>,
     ) -> Result<(), CloseReason> {
         let id = Some(in_flight.id);
+        self.observe_decision(&mut in_flight, &decision);
         match decision {
             Ok(Decision::Answered(answer)) => {
-                self.count(&answer);
                 self.owed = self.owed.max(answer.seq);
                 // A position follows, though the place may have been named before (C2).
                 self.named = None;
@@ -275,16 +284,6 @@ impl Session {
                 self.refuse(id, ErrorCode::Unavailable, error.to_string())
             }
             Err(error @ SubmitError::Internal) => self.refuse(id, ErrorCode::Internal, error.to_string()),
-        }
-    }
-
-    fn count(&self, answer: &synchub_rules::group::BatchAnswer) {
-        self.deps.metrics.batches.inc();
-        if answer.repeated {
-            self.deps.metrics.batches_repeated.inc();
-        }
-        for outcome in &answer.outcomes {
-            self.deps.metrics.entries.of(outcome.stored.status).inc();
         }
     }
 

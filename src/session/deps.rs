@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::limits::Limits;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
 use crate::registry::Devices;
 use crate::store::Store;
@@ -55,6 +55,8 @@ pub struct Deps {
     pub entropy: SharedEntropy,
     /// The numbers.
     pub metrics: Metrics,
+    /// Traces of some batches.
+    pub traces: Traces,
     /// Makes and reads cursors.
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.

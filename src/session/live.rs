@@ -93,7 +93,7 @@ impl Session {
 
     /// Queues the rows that are for the device; those that it has been sent already are passed over.
     fn take_posts(&mut self, posts: VecDeque<Post>) {
-        let mut now_us = None;
+        let (mut now_us, mut newest_us) = (None, None);
         for post in posts {
             let (before, place) = (self.progress.at(), post.place());
             // The feed was joined before the last page was read: some rows came with that page.
@@ -106,11 +106,19 @@ impl Session {
                 Post::Change(outgoing, _) if self.subscriptions.of(outgoing.row.domain).is_none() => {}
                 Post::Change(outgoing, delivery) => {
                     let now_us = *now_us.get_or_insert_with(|| self.deps.clock.now_us());
+                    newest_us = Some(outgoing.row.time_us);
                     if !self.holds_back(&outgoing.row, before, now_us) {
                         self.push_change(&outgoing, delivery);
+                        if let Some(trail) = &outgoing.trail {
+                            self.note_delivery(trail);
+                        }
                     }
                 }
             }
+        }
+        // Once, however many rows there were.
+        if let (Some(now_us), Some(newest_us)) = (now_us, newest_us) {
+            self.deps.metrics.feed_lag_seconds.observe(now_us - newest_us);
         }
     }
 

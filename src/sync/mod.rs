@@ -10,6 +10,7 @@ mod load;
 mod outcome;
 pub mod publish;
 mod queue;
+mod trace;
 pub mod validate;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use crate::bus::Bus;
 use crate::clock::SharedClock;
 use crate::config::{AdmissionSettings, CommitSettings};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, QueueLevel, Span};
 use crate::store::Store;
 use crate::tasks::Tasks;
 
@@ -86,8 +87,14 @@ impl Engine {
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does
     /// not take the batch back.
     pub fn submit(&self, tenant: TenantNo, submission: Submission) -> Answer {
+        self.submit_traced(tenant, submission, None)
+    }
+
+    /// The same for a batch of which `span` may be a trace.
+    pub fn submit_traced(&self, tenant: TenantNo, submission: Submission, span: Option<&Span>) -> Answer {
         let (sender, answer) = oneshot::channel();
-        self.queue.push(tenant, submission, sender);
+        let trace = span.map(|span| Box::new(trace::Queued::begin(span)));
+        self.queue.push(tenant, submission, queue::Sender { answer: sender, trace });
         answer
     }
 
@@ -113,6 +120,12 @@ impl Engine {
     /// How busy the engine is, in percent of what it is to bear; may be more.
     pub fn load_percent(&self) -> u64 {
         self.load.percent()
+    }
+
+    /// How many entries wait to be committed, and what they take.
+    pub fn waiting(&self, now_us: i64) -> (usize, QueueLevel) {
+        let (entries, bytes, oldest) = self.queue.level();
+        (entries, QueueLevel { bytes: bytes as u64, age_us: oldest.map_or(0, |oldest| now_us - oldest) })
     }
 
     /// Takes no more batches; what is queued is still committed.

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
-mod code;
+pub(crate) mod code;
 mod samples;
 
 use std::collections::BTreeSet;
@@ -138,11 +138,11 @@ fn check_model(source: &Source) -> Vec<String> {
     used.into_iter().map(|name| format!("uses `{name}`, which it is there to judge")).collect()
 }
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(folder: &Path, sources: &mut Vec<Source>) {
+pub(crate) fn collect(folder: &Path, sources: &mut Vec<Source>) {
     for item in fs::read_dir(folder).unwrap() {
         let path = item.unwrap().path();
         if path.is_dir() {
