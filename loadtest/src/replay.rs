@@ -24,7 +24,7 @@ use crate::trace::Reader;
 
 /// Plays the trace and judges what came of it.
 pub(crate) async fn replay(args: &Replay) -> Result<Report> {
-    let survey = take_survey(args)?;
+    let (survey, lacks) = take_survey(args)?;
     let chance = Arc::new(Chance::new(args.run.seed));
     let mut hub = start_hub(&args.run, &chance).await?;
     let target = target(&args.run, hub.as_ref())?;
@@ -41,7 +41,7 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
 
     say(args.run.json, "all answered; the devices take in the rest");
     let started = Instant::now();
-    let mut notes = Vec::new();
+    let mut notes = Vec::from_iter(lacks);
     if stage.stop.is_cancelled() {
         notes.push(format!("nothing was answered for {} s, the replay was ended", args.run.stall));
     } else {
@@ -63,11 +63,16 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     Ok(report(args, &stage, &devices, outcome))
 }
 
-fn take_survey(args: &Replay) -> Result<Arc<Survey>> {
-    let mut survey = Survey::take(Reader::open(&args.file, args.lines)?)
-        .with_context(|| format!("{} cannot be played", args.file.display()))?;
+/// What is to be played, and what the trace says that it lacks.
+fn take_survey(args: &Replay) -> Result<(Arc<Survey>, Option<String>)> {
+    let mut reader = Reader::open(&args.file, args.lines)?;
+    let mut survey =
+        Survey::take(reader.by_ref()).with_context(|| format!("{} cannot be played", args.file.display()))?;
     survey.at_least(args.devices_per_user);
-    Ok(Arc::new(survey))
+    let lost = reader.lost_batches();
+    let lacks = (lost > 0)
+        .then(|| format!("{lost} batches are missing in the trace: its recorder could not keep up"));
+    Ok((Arc::new(survey), lacks))
 }
 
 /// How a replay ended.

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod fail_points;
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -17,7 +18,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::common::{hub, hub_with_fail_points};
+use crate::common::hub;
+use crate::fail_points::hub_with_fail_points;
 
 /// The folder of the shipped trace and of the domain that it needs.
 fn traces() -> PathBuf {

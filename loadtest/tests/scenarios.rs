@@ -4,13 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod fail_points;
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::{hub, hub_with_fail_points};
+use crate::common::hub;
+use crate::fail_points::hub_with_fail_points;
 
 /// What a scenario ended with: the exit code, the report and what it printed for people.
 struct Ending {

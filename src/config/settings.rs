@@ -15,6 +15,7 @@ use super::admission::AdmissionSettings;
 use super::auth::AuthSettings;
 use super::push::PushSettings;
 use super::rates::RateSettings;
+use super::record::RecordSettings;
 use super::retention::RetentionSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
@@ -59,6 +60,8 @@ pub struct Settings {
     pub commit: CommitSettings,
     /// How long the hub keeps what it needs only for a while.
     pub retention: RetentionSettings,
+    /// Whether live traffic is captured as a trace.
+    pub record: RecordSettings,
     /// How the hub stops.
     pub drain: DrainSettings,
     /// What the hub says of itself.
@@ -86,6 +89,7 @@ impl Default for Settings {
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
             retention: RetentionSettings::default(),
+            record: RecordSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
             device_priority: DevicePrioritySettings::default(),

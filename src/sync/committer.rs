@@ -17,6 +17,7 @@ use super::queue::Queue;
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
 use crate::observe::{Metrics, PushKind};
+use crate::recorder::Recorder;
 use crate::store::{CommitError, Committed, Group, Store};
 
 /// The task that commits.
@@ -26,6 +27,7 @@ pub(super) struct Committer {
     pub(super) load: Arc<Load>,
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
+    pub(super) recorder: Recorder,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
     pub(super) failures: Failures,
@@ -96,10 +98,12 @@ impl Committer {
         let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let reads = plan::reads(&group);
         let started = self.clock.now_us();
-        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
+        let planned = Arc::clone(&group);
+        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &planned)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
         self.failures.succeeded(entries);
         self.metrics.commit(batches, entries, self.clock.now_us() - started);
+        self.recorder.took(tenant, &group, &committed.decisions, &committed.rows);
         Ok(self.announce(tenant, committed))
     }
 
