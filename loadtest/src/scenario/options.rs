@@ -18,7 +18,8 @@ pub(crate) struct ScenarioArgs {
 /// The scenarios.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Scenario {
-    /// Everyone is connected and nothing happens for --duration; then each device edits once, at --rate.
+    /// Everyone is connected and nothing happens for --duration; then each device edits a record of its own,
+    /// at --rate.
     Idle(Options),
     /// One device of each tenant edits shared records, everyone else is sent the changes.
     Fanout(Options),
@@ -156,10 +157,10 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) limits: Limits,
     /// The process of a hub that was not started here, to watch its memory and processor time.
-    #[arg(long, conflicts_with = "spawn_hub")]
+    #[arg(long, conflicts_with = "spawn_hub", help_heading = "Hub and run")]
     pub(crate) hub_pid: Option<u32>,
     /// Writes the report as JSON into this file, too.
-    #[arg(long)]
+    #[arg(long, help_heading = "Hub and run")]
     pub(crate) report: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Hub and run")]
     pub(crate) run: RunArgs,
@@ -172,7 +173,7 @@ pub(crate) struct Load {
     /// How many devices connect, two to a user; each needs an open file.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) devices: u32,
-    /// How many tenants they are spread over.
+    /// How many tenants they are spread over. A change of a shared record goes to all devices of its tenant.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) tenants: u32,
     /// How many seconds it takes.

@@ -78,21 +78,22 @@ fn shared(builder: &mut Builder<'_>, unless_said: u32) -> Vec<Vec<RecordIndex>> 
     all
 }
 
-/// The records that each device has of its own before the load begins.
-fn own(builder: &mut Builder<'_>) -> Vec<Vec<RecordIndex>> {
+/// The records that each device has of its own, so many, before the load begins.
+fn own(builder: &mut Builder<'_>, count: usize) -> Vec<Vec<RecordIndex>> {
     let mut all = Vec::new();
     for device in 0..builder.load.devices as usize {
-        all.push((0..OWN).map(|_| builder.create(device, Kept::Own, Duration::ZERO)).collect());
+        all.push((0..count).map(|_| builder.create(device, Kept::Own, Duration::ZERO)).collect());
     }
     all
 }
 
 fn idle(builder: &mut Builder<'_>) {
-    let (load, records) = (builder.load, shared(builder, RECORDS));
+    shared(builder, RECORDS);
+    let (load, own) = (builder.load, own(builder, 1));
     builder.begin();
     for device in 0..load.devices {
-        let record = builder.any(&records[(device % load.tenants) as usize]);
-        builder.edit(device as usize, record, Kept::Shared, quiet(load) + at(load, device));
+        let due = quiet(load) + at(load, device);
+        builder.edit(device as usize, own[device as usize][0], Kept::Own, due);
     }
 }
 
@@ -108,7 +109,7 @@ fn fanout(builder: &mut Builder<'_>) {
 }
 
 fn write(builder: &mut Builder<'_>) {
-    let (load, own) = (builder.load, own(builder));
+    let (load, own) = (builder.load, own(builder, OWN));
     builder.begin();
     for number in 0..entries(load) {
         let (device, due) = ((number % load.devices) as usize, at(load, number));
@@ -122,7 +123,7 @@ fn write(builder: &mut Builder<'_>) {
 }
 
 fn mixed(builder: &mut Builder<'_>) {
-    let (load, records, own) = (builder.load, shared(builder, RECORDS), own(builder));
+    let (load, records, own) = (builder.load, shared(builder, RECORDS), own(builder, OWN));
     builder.begin();
     for number in 0..entries(load) {
         let (device, due) = (builder.any_device(), at(load, number));
