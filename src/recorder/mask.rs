@@ -176,6 +176,7 @@ mod tests {
             for seed in 0..50 {
                 let masked = mask(seed).value(&json!(number)).as_i64().unwrap();
                 assert!(masked.abs() <= SAFE, "{number} became {masked}");
+                assert!(masked != number || number != 1_000_000, "it stayed");
                 assert_eq!(masked.unsigned_abs().to_string().len(), number.unsigned_abs().to_string().len());
             }
         }

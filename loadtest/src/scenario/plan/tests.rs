@@ -2,7 +2,9 @@
 
 use clap::Parser;
 
+use super::builder::Builder;
 use super::*;
+use crate::chance::Chance;
 use crate::scenario::options::{Absences, Kind, Load};
 use crate::scenario::proxy::Weather;
 
@@ -122,6 +124,22 @@ fn devices_leave_for_their_share_of_the_time_and_come_back() {
         }
         assert!(plan.lines.iter().any(|line| line.offline), "{kind:?}");
     }
+}
+
+#[test]
+fn who_leaves_at_the_time_of_an_entry_writes_it_offline_and_who_comes_back_writes_it_online() {
+    let (load, chance) = (load(), Chance::new(1));
+    let mut builder = Builder::new(&load, 1, &chance);
+    let record = builder.create(0, Kept::Own, Duration::ZERO);
+    builder.begin();
+    let [leave, back] = [10, 20].map(Duration::from_millis);
+    builder.edit(0, record, Kept::Own, leave);
+    builder.edit(0, record, Kept::Own, back);
+    builder.absent(0, leave, back);
+    let plan = builder.finish(back);
+    let acts: Vec<Act> = plan.moves[0].iter().map(|step| step.act).collect();
+    assert_eq!(acts, [Act::Leave, Act::Submit(1), Act::ComeBack, Act::Submit(2)]);
+    assert_eq!(plan.lines.iter().map(|line| line.offline).collect::<Vec<_>>(), [false, true, false]);
 }
 
 #[test]
