@@ -122,7 +122,8 @@ impl Notes {
         self.size.set(self.size.get() + bytes);
     }
 
-    fn weigh_text(&self, length: usize) {
+    /// Notes that a text was read.
+    pub(crate) fn weigh_text(&self, length: usize) {
         self.weigh(length + header(length, 32));
     }
 }
@@ -137,7 +138,7 @@ fn header(length: usize, short: usize) -> usize {
 }
 
 /// Arrays and maps have no form with an 8-bit length.
-fn container_header(length: usize) -> usize {
+pub(crate) fn container_header(length: usize) -> usize {
     match length {
         n if n < 16 => 1,
         n if n < 1 << 16 => 3,

@@ -51,7 +51,7 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> (StatusCode, String) 
     if state.tasks.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    if state.deps.engine.is_failing(state.deps.clock.now_us()) {
+    if state.deps.engine.is_failing(state.deps.clock.ticks_us()) {
         let text = "not ready: the store could not write what devices sent; look at its disk\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     }

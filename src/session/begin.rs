@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use synchub_protocol::client::Hello;
 use synchub_protocol::server::{Fresh, FreshReason, Limits, Origin, Welcome};
-use synchub_protocol::{ServerFrame, Timestamp, gzip};
+use synchub_protocol::{DELTA, ServerFrame, Timestamp, gzip};
 use synchub_rules::group::Author;
 use synchub_rules::push::Address;
 use synchub_rules::record::Sight;
@@ -33,7 +33,7 @@ use crate::registry::Subscriber;
 use crate::store::Registered;
 
 /// The optional parts of the protocol that this hub knows: none yet.
-const FEATURES: [&str; 0] = [];
+const FEATURES: [&str; 1] = [DELTA];
 
 impl Session {
     /// Takes the device's place and queues `welcome`.
@@ -90,6 +90,7 @@ impl Session {
             socket,
             author,
             tenant: registered.tenant,
+            takes_deltas: welcome.features.iter().any(|name| name == DELTA),
             has_install: hello.device.as_ref().is_some_and(|device| device.install_id.is_some()),
             audience,
             reach,

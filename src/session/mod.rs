@@ -30,6 +30,7 @@ mod publications;
 mod push_reads;
 mod pushes;
 mod read_pool;
+mod remembered;
 mod socket;
 mod subscriptions;
 mod throttle;

@@ -62,7 +62,7 @@ impl Committer {
                     cause,
                     "the store cannot write; the batches stay with the devices"
                 );
-                self.failures.failed(entries, self.clock.now_us());
+                self.failures.failed(entries, self.clock.ticks_us());
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {

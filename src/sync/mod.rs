@@ -80,9 +80,9 @@ impl Engine {
         Self { queue, load, failures }
     }
 
-    /// Whether the store could not write a group a moment ago, and none as large since.
-    pub fn is_failing(&self, now_us: i64) -> bool {
-        self.failures.are_recent(now_us)
+    /// Whether the store could not write a group a moment ago, and none as large since; by the clock's ticks.
+    pub fn is_failing(&self, ticks_us: i64) -> bool {
+        self.failures.are_recent(ticks_us)
     }
 
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does

@@ -48,6 +48,8 @@ pub struct Config {
     pub keep_accepted: Duration,
     /// Whether frames may be compressed with gzip, both ways. True by default.
     pub compression: bool,
+    /// Whether changes may come as the fields that changed, where that is less. True by default.
+    pub delta: bool,
     /// How many events a slow listener may fall behind before it misses some. 1024 by default.
     pub event_capacity: usize,
     /// The largest message taken from the hub, in bytes. 16 MiB by default.
@@ -78,6 +80,7 @@ impl Config {
             ack_every: Duration::from_secs(1),
             keep_accepted: Duration::from_hours(24),
             compression: true,
+            delta: true,
             event_capacity: 1024,
             max_message_bytes: 16 << 20,
             clock: Arc::new(SystemClock),

@@ -49,7 +49,8 @@ const BACK_ENDS: [BackEnd; 2] = [
 ];
 
 /// The files that may name the socket library.
-const SOCKET_FILES: [&str; 2] = ["src/session/socket.rs", "src/http/upgrade.rs"];
+const SOCKET_FILES: [&str; 3] =
+    ["src/session/socket/mod.rs", "src/session/socket/tests.rs", "src/http/upgrade.rs"];
 
 fn rank(module: &str) -> Option<u8> {
     RANKS.iter().find(|(_, modules)| modules.contains(&module)).map(|(rank, _)| *rank)
