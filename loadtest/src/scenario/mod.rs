@@ -182,9 +182,9 @@ impl Running<'_> {
     /// Makes the network poor until the load is over.
     async fn weather(&self) {
         let Some(network) = &self.network else { return };
-        network.is_poor(true);
+        network.set_poor(true);
         tokio::time::sleep(self.flow.plan.length).await;
-        network.is_poor(false);
+        network.set_poor(false);
     }
 
     /// Draws the live line, and stops everything when it stands still.

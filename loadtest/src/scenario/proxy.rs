@@ -83,7 +83,7 @@ impl Proxy {
     }
 
     /// Turns the weather on or off.
-    pub(crate) fn is_poor(&self, poor: bool) {
+    pub(crate) fn set_poor(&self, poor: bool) {
         self.poor.send_replace(poor);
     }
 }
@@ -230,10 +230,10 @@ mod tests {
         let weather = Weather { delay: Duration::from_hours(1), ..Weather::default() };
         let (proxy, mut device, _tasks) = through(weather).await;
         assert!(echo(&mut device, 100_000).await.is_some());
-        proxy.is_poor(true);
+        proxy.set_poor(true);
         let late = tokio::time::timeout(Duration::from_millis(50), echo(&mut device, 10)).await;
         assert!(late.is_err());
-        proxy.is_poor(false);
+        proxy.set_poor(false);
         let mut rest = [0; 10];
         device.read_exact(&mut rest).await.unwrap();
         assert!(echo(&mut device, 100_000).await.is_some());
@@ -242,11 +242,11 @@ mod tests {
     #[tokio::test]
     async fn a_narrow_network_takes_its_time_and_a_delay_counts_both_ways() {
         let (proxy, mut device, _tasks) = through(Weather { down: Some(10_000), ..Weather::default() }).await;
-        proxy.is_poor(true);
+        proxy.set_poor(true);
         assert!(echo(&mut device, 3000).await.unwrap() >= Duration::from_millis(150));
         let delay = Duration::from_millis(40);
         let (proxy, mut device, _tasks) = through(Weather { delay, ..Weather::default() }).await;
-        proxy.is_poor(true);
+        proxy.set_poor(true);
         assert!(echo(&mut device, 1).await.unwrap() >= delay);
     }
 
@@ -255,7 +255,7 @@ mod tests {
         let breaks_after = Some(Duration::from_millis(1));
         let (proxy, mut device, _tasks) = through(Weather { breaks_after, ..Weather::default() }).await;
         assert!(echo(&mut device, 10).await.is_some());
-        proxy.is_poor(true);
+        proxy.set_poor(true);
         let mut end = [0; 1];
         let ended = tokio::time::timeout(Duration::from_secs(30), device.read(&mut end)).await;
         assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
