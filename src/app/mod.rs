@@ -28,6 +28,7 @@ use crate::lifecycle;
 use crate::limits::Limits;
 use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
+use crate::recorder::Recorder;
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps, ReadPool};
@@ -88,9 +89,10 @@ impl Node {
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
         let catalog = Catalog::open(&definitions, store.as_ref()).await?;
+        let (recorder, recorded_names) = Recorder::start(&settings.record, entropy.as_ref(), &tasks)?;
         let engine = Engine::start(
             Arc::clone(&store),
-            Arc::clone(&bus),
+            (Arc::clone(&bus), recorder),
             Arc::clone(&clock),
             (&settings.commit, &settings.admission),
             metrics.clone(),
@@ -113,6 +115,7 @@ impl Node {
             settings: settings.push.clone(),
         };
         let deps = Arc::new(Deps {
+            recorded_names,
             feeds,
             devices: Devices::default(),
             registrar: Registrar::start(Arc::clone(&store), &tasks),

@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 83] = [
+pub const NAMES: [SettingName; 85] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -93,6 +93,8 @@ pub const NAMES: [SettingName; 83] = [
     name("retention.review_days", "SYNCHUB_RETENTION_REVIEW_DAYS"),
     name("retention.rows", "SYNCHUB_RETENTION_ROWS"),
     name("retention.every_secs", "SYNCHUB_RETENTION_EVERY_SECS"),
+    name("record.file", "SYNCHUB_RECORD_FILE"),
+    name("record.masked", "SYNCHUB_RECORD_MASKED"),
     name("drain.secs", "SYNCHUB_DRAIN_SECS"),
     name("drain.reconnect_ms", "SYNCHUB_DRAIN_RECONNECT_MS"),
     name("drain.finish_secs", "SYNCHUB_DRAIN_FINISH_SECS"),

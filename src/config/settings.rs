@@ -15,6 +15,7 @@ use super::admission::AdmissionSettings;
 use super::auth::AuthSettings;
 use super::push::PushSettings;
 use super::rates::RateSettings;
+use super::record::RecordSettings;
 use super::retention::RetentionSettings;
 use super::trace::TraceSettings;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub commit: CommitSettings,
     /// How long the hub keeps what it needs only for a while.
     pub retention: RetentionSettings,
+    /// Whether live traffic is captured as a trace.
+    pub record: RecordSettings,
     /// How the hub stops.
     pub drain: DrainSettings,
     /// What the hub says of itself.
@@ -89,6 +92,7 @@ impl Default for Settings {
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
             retention: RetentionSettings::default(),
+            record: RecordSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
             trace: TraceSettings::default(),

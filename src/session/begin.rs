@@ -54,6 +54,8 @@ impl Session {
         } = greeting;
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
+        let unit = registered.unit.zip(identity.unit.as_deref());
+        deps.recorded_names.tell((registered.tenant, &identity.tenant), unit);
         let author = author(&identity, &registered, &hello, reach.sight());
         let known = known(&deps, &identity.tenant, hello.cursor.as_deref(), &registered);
         let address = Address {

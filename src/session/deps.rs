@@ -15,6 +15,7 @@ use crate::entropy::SharedEntropy;
 use crate::limits::Limits;
 use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
+use crate::recorder::Names;
 use crate::registry::Devices;
 use crate::store::Store;
 use crate::sync::Engine;
@@ -27,6 +28,8 @@ pub struct Deps {
     pub store: std::sync::Arc<dyn Store>,
     /// Decides batches.
     pub engine: Engine,
+    /// What a recording has to know of sessions.
+    pub recorded_names: Names,
     /// Changes going out.
     pub feeds: Feeds,
     /// Live sessions.

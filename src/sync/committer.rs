@@ -18,6 +18,7 @@ use super::trace::{GroupTrace, rows_of};
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
 use crate::observe::{CommitFailure, Metrics, PushKind, SpanPlace};
+use crate::recorder::Recorder;
 use crate::store::{CommitError, Committed, Group, Store};
 
 /// The task that commits.
@@ -27,6 +28,7 @@ pub(super) struct Committer {
     pub(super) load: Arc<Load>,
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
+    pub(super) recorder: Recorder,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
     pub(super) failures: Failures,
@@ -111,13 +113,15 @@ impl Committer {
         let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let reads = plan::reads(&group);
         let started = self.clock.now_us();
-        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
+        let planned = Arc::clone(&group);
+        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &planned)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
         self.failures.succeeded(entries);
         let us = self.clock.now_us() - started;
         self.metrics.commit(batches, entries, us);
         let seq = committed.head.seq;
         tracing::debug!(tenant.no = tenant, batches, entries, us, seq, "a group was committed");
+        self.recorder.took(tenant, &group, &committed.decisions, &committed.rows);
         Ok(self.announce(tenant, committed, commits))
     }
 

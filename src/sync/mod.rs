@@ -26,6 +26,7 @@ use crate::bus::Bus;
 use crate::clock::SharedClock;
 use crate::config::{AdmissionSettings, CommitSettings};
 use crate::observe::{Metrics, QueueLevel, Span};
+use crate::recorder::Recorder;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
@@ -54,10 +55,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the committer over a store; what it commits is told to the bus.
+    /// Starts the committer over a store; what it commits is told to the bus and the recorder.
     pub fn start(
         store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
+        (bus, recorder): (Arc<dyn Bus>, Recorder),
         clock: SharedClock,
         (settings, admission): (&CommitSettings, &AdmissionSettings),
         metrics: Metrics,
@@ -71,6 +72,7 @@ impl Engine {
             load: Arc::clone(&load),
             store,
             bus,
+            recorder,
             clock,
             metrics,
             failures: failures.clone(),

@@ -31,7 +31,7 @@ const RANKS: [(u8, &[&str]); 12] = [
     (5, &["sync"]),
     (4, &["catalog", "devices", "policies", "inbox"]),
     (3, &["store", "bus", "registry", "limits"]),
-    (2, &["auth"]),
+    (2, &["auth", "recorder"]),
     (1, &["observe"]),
     (0, &["config", "clock", "entropy", "tasks"]),
 ];
