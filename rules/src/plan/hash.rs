@@ -111,7 +111,9 @@ fn write_value(text: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => {
             text.push(b'a');
             write_length(text, items.len());
-            items.iter().for_each(|item| write_value(text, item));
+            for item in items {
+                write_value(text, item);
+            }
         }
         Value::Object(map) => {
             text.push(b'o');

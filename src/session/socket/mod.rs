@@ -32,6 +32,7 @@ const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER: usize = 16 * 1024;
 /// A WebSocket in one encoding.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the stream")]
 pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
