@@ -9,6 +9,7 @@ pub mod observe;
 pub mod tasks;
 
 pub mod auth;
+pub mod recorder;
 
 pub mod bus;
 pub mod limits;

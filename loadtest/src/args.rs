@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::pace::Speed;
+use crate::scenario::options::ScenarioArgs;
 
 /// Replays device traffic against a synchub hub and proves that every device and the store agree.
 #[derive(Debug, Parser)]
@@ -20,6 +21,10 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: the verdict is yes; 1: it is no; 2: the replay could not be made.
     Replay(Box<Replay>),
+    /// Puts one kind of load on a hub and ends with figures, thresholds and the verdict of `replay`.
+    ///
+    /// Exit code 0: every threshold held and the verdict is yes; 1: not so; 2: it could not be run.
+    Scenario(Box<ScenarioArgs>),
     /// Attacks a hub in every way that a peer has, and measures what that costs it and another device.
     ///
     /// Exit code 0: every attack was answered as it should be, memory stayed within its bound, and the
@@ -94,15 +99,28 @@ pub(crate) struct SizeOf {
 pub(crate) struct Replay {
     /// The trace: `.jsonl` or `.jsonl.zst`.
     pub(crate) file: PathBuf,
-    /// The hub's socket.
-    #[arg(long, default_value = "ws://127.0.0.1:8480/ws", conflicts_with = "spawn_hub")]
-    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// `max`, or how many times as fast as it was.
     #[arg(long, default_value = "max")]
     pub(crate) speed: Speed,
     /// Plays only the first lines.
     #[arg(long)]
     pub(crate) lines: Option<usize>,
+    /// Gives every account at least this many devices; the added ones only receive.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) devices_per_user: usize,
+    /// How many seconds a device waits for a version before it acts without it.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) patience: u64,
+}
+
+/// What a replay and a scenario have in common: which hub is played against, and what the verdict rests on.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// The hub's socket.
+    #[arg(long, default_value = "ws://127.0.0.1:8480/ws", conflicts_with = "spawn_hub")]
+    pub(crate) url: String,
     /// The HS256 secret that the hub checks tokens with.
     #[arg(long, env = "SYNCHUB_AUTH_HS256_SECRET", hide_env_values = true)]
     pub(crate) secret: Option<String>,
@@ -119,12 +137,10 @@ pub(crate) struct Replay {
     /// How many seconds to wait for the hub of --store to be stopped before its file is read anyway.
     #[arg(long, default_value_t = 60)]
     pub(crate) store_wait: u64,
-    /// Starts this synchub binary on a free port with a data folder of its own, and stops it.
+    /// Starts this synchub binary on a free port with a data folder of its own and no limits by rate, and
+    /// stops it.
     #[arg(long, conflicts_with_all = ["store", "data_dir"])]
     pub(crate) spawn_hub: Option<PathBuf>,
-    /// Kills the spawned hub (SIGKILL) this many times during the replay and starts it again.
-    #[arg(long, default_value_t = 0, requires = "spawn_hub")]
-    pub(crate) kills: usize,
     /// Keeps the spawned hub's data folder and its log, and says where.
     #[arg(long, requires = "spawn_hub")]
     pub(crate) keep: bool,
@@ -134,21 +150,18 @@ pub(crate) struct Replay {
     /// How much of each tenant's recent log the spawned hub keeps in memory, in bytes.
     #[arg(long, requires = "spawn_hub")]
     pub(crate) tail_bytes: Option<u64>,
-    /// Gives every account at least this many devices; the added ones only receive.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) devices_per_user: usize,
+    /// Kills the spawned hub (SIGKILL) this many times while entries flow and starts it again.
+    #[arg(long, default_value_t = 0, requires = "spawn_hub")]
+    pub(crate) kills: usize,
     /// What the devices speak; mixed: every other one JSON.
     #[arg(long, default_value = "msgpack")]
     pub(crate) encoding: Tongue,
     /// Prints the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Repeats the random choices: ids, and when kills fall.
+    /// Repeats the random choices: names, ids, what is edited when, and when kills fall.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many seconds a device waits for a version before it acts without it.
-    #[arg(long, default_value_t = 30)]
-    pub(crate) patience: u64,
     /// Gives up when nothing was answered for this many seconds while answers are due.
     #[arg(long, default_value_t = 120)]
     pub(crate) stall: u64,
@@ -182,7 +195,7 @@ mod tests {
         Cli::command().debug_assert();
         let command = Cli::parse_from(["x", "replay", "f", "--speed", "60"]).command;
         let Command::Replay(replay) = command else { panic!("{command:?}") };
-        assert_eq!((replay.speed, replay.kills), (Speed::Times(60.0), 0));
+        assert_eq!((replay.speed, replay.run.kills), (Speed::Times(60.0), 0));
         assert!(Cli::try_parse_from(["x", "replay", "f", "--kills", "3"]).is_err());
     }
 }

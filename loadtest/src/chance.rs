@@ -29,6 +29,12 @@ impl Chance {
         self.next() % bound
     }
 
+    /// A part of a whole: from 0, below 1.
+    pub(crate) fn part(&self) -> f64 {
+        const PARTS: u32 = 1 << 20;
+        f64::from(u32::try_from(self.below(PARTS.into())).unwrap_or(0)) / f64::from(PARTS)
+    }
+
     /// A random UUID.
     pub(crate) fn uuid(&self) -> Uuid {
         uuid::Builder::from_random_bytes(

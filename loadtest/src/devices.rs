@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use synchub_client::{Client, Event, Stats};
+use synchub_client::{Client, Event, Stats, Stopped};
 use synchub_protocol::Entry;
 use synchub_protocol::server::EntryResult;
 use tokio::sync::broadcast::error::RecvError;
@@ -30,11 +30,14 @@ const CONNECTING: usize = 64;
 const LIVE_LIMIT: Duration = Duration::from_mins(2);
 /// How long the devices may take after the last answer until they have everything.
 const SETTLE_LIMIT: Duration = Duration::from_mins(2);
+/// How long a device waits for its place before it asks.
+const ASK_AFTER: Duration = Duration::from_secs(2);
 
 /// The clients of a survey's devices, in its order.
 pub(crate) struct Devices {
     all: Vec<Device>,
     installs: Vec<Uuid>,
+    live: Arc<AtomicUsize>,
     open_at_once: Arc<AtomicUsize>,
 }
 
@@ -64,6 +67,34 @@ impl Peer for Device {
     }
 }
 
+impl Device {
+    /// The version of a record in the copy; 0: it holds none.
+    pub(crate) fn version(&self, domain: &str, id: Uuid) -> u64 {
+        self.0.record(domain, id).map_or(0, |record| record.version)
+    }
+
+    /// Waits until everything is answered and the copy is at this place. A hub is slow to name a place to a
+    /// device that it has nothing to send to, so one that waits long asks for it.
+    async fn settle(&self, head: Option<u64>) -> Result<(), Stopped> {
+        if let Ok(settled) = tokio::time::timeout(ASK_AFTER, self.0.wait_until_settled(head)).await {
+            return settled;
+        }
+        self.0.catch_up().await?;
+        self.0.wait_until_settled(head).await
+    }
+
+    /// Says goodbye; what is submitted from now on waits.
+    pub(crate) async fn leave(&self) {
+        self.0.disconnect().await;
+    }
+
+    /// Comes back, and waits until everything is sent and received; false when it never will be.
+    pub(crate) async fn come_back(&self) -> bool {
+        self.0.reconnect();
+        self.0.wait_until_settled(None).await.is_ok()
+    }
+}
+
 impl Devices {
     /// Connects all devices and waits until each is live.
     pub(crate) async fn start(survey: &Survey, target: &Target, chance: &Arc<Chance>) -> Result<Self> {
@@ -73,7 +104,7 @@ impl Devices {
             connect(survey, target, Arc::clone(chance), (index, actor, install))
         });
         let all = stream::iter(starting).buffered(CONNECTING).try_collect().await?;
-        Ok(Self { all, installs, open_at_once: Arc::default() })
+        Ok(Self { all, installs, live: Arc::default(), open_at_once: Arc::default() })
     }
 
     /// The clients.
@@ -88,8 +119,9 @@ impl Devices {
 
     /// Times the changes that arrive at the stage's observers, and counts the sockets that are live.
     pub(crate) fn observe(&self, stage: &Arc<Stage>) {
-        let (all, most, stop) = (self.all.clone(), Arc::clone(&self.open_at_once), stage.done.clone());
-        stage.watchers.spawn(async move { stop.run_until_cancelled(count_live(all, most)).await });
+        let (live, most) = (Arc::clone(&self.live), Arc::clone(&self.open_at_once));
+        let (all, stop) = (self.all.clone(), stage.done.clone());
+        stage.watchers.spawn(async move { stop.run_until_cancelled(count_live(&all, &live, &most)).await });
         for &index in &stage.observers {
             let mut events = self.all[index].0.events();
             let tenant = stage.survey.devices[index].tenant.clone();
@@ -118,8 +150,8 @@ impl Devices {
     ) -> Result<Option<String>> {
         let heads = heads(survey, target, chance).await?;
         let settling = self.all.iter().zip(&survey.devices).map(|(device, actor)| async {
-            let settled = device.0.wait_until_settled(heads.get(actor.tenant.as_str()).copied());
-            !matches!(tokio::time::timeout(SETTLE_LIMIT, settled).await, Ok(Ok(())))
+            let head = heads.get(actor.tenant.as_str()).copied();
+            !matches!(tokio::time::timeout(SETTLE_LIMIT, device.settle(head)).await, Ok(Ok(())))
         });
         let late: Vec<bool> = futures::future::join_all(settling).await;
         let late = late.into_iter().filter(|late| *late).count();
@@ -159,6 +191,21 @@ impl Devices {
         self.stats().map(|stats| stats.version_regressions + stats.snapshot_regressions).collect()
     }
 
+    /// How many requests the hub has refused for the sake of a rate.
+    pub(crate) fn rate_limited(&self) -> u64 {
+        self.stats().map(|stats| stats.rate_limited).sum()
+    }
+
+    /// Counts the devices that are live, now and then. Never ends.
+    pub(crate) async fn count_live(&self) {
+        count_live(&self.all, &self.live, &self.open_at_once).await;
+    }
+
+    /// How many devices were live when they were counted last.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
     /// How many changes have arrived.
     pub(crate) fn changes(&self) -> u64 {
         self.stats().map(|stats| stats.data_updates - stats.skipped_repeats).sum()
@@ -185,11 +232,12 @@ impl Devices {
     }
 }
 
-/// Keeps the highest number of devices that are live at once. Never ends.
-async fn count_live(all: Vec<Device>, most: Arc<AtomicUsize>) {
+/// Counts the devices that are live, and keeps the highest number. Never ends.
+async fn count_live(all: &[Device], live: &AtomicUsize, most: &AtomicUsize) {
     loop {
-        let live = all.iter().filter(|device| device.0.is_live()).count();
-        most.fetch_max(live, Ordering::Relaxed);
+        let count = all.iter().filter(|device| device.0.is_live()).count();
+        live.store(count, Ordering::Relaxed);
+        most.fetch_max(count, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -214,11 +262,11 @@ async fn heads<'s>(
     target: &Target,
     chance: &Arc<Chance>,
 ) -> Result<HashMap<&'s str, u64>> {
-    let mut heads = HashMap::new();
+    let (target, mut heads) = (target.straight(), HashMap::new());
     for actor in &survey.devices {
         if !heads.contains_key(actor.tenant.as_str()) {
             let probe = Actor { device: "probe".to_owned(), lines: 0, ..actor.clone() };
-            let device = connect(survey, target, Arc::clone(chance), (0, &probe, chance.uuid())).await?;
+            let device = connect(survey, &target, Arc::clone(chance), (0, &probe, chance.uuid())).await?;
             heads.insert(actor.tenant.as_str(), device.0.position().unwrap_or(0));
             device.0.stop().await;
         }
@@ -240,6 +288,7 @@ pub(crate) async fn views(
             ((actor.tenant.clone(), actor.user.clone()), fresh)
         })
         .collect();
+    let target = &target.straight();
     let viewing = accounts.iter().enumerate().map(|(index, (account, actor))| async move {
         let install = chance.uuid();
         let device = connect(survey, target, Arc::clone(chance), (index, actor, install)).await?;

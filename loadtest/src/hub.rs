@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -39,7 +41,9 @@ pub(crate) struct HubOptions {
 
 /// Settings of a hub that holds nobody to a rate: what is measured lies behind the rates.
 pub(crate) fn without_rates() -> Vec<(&'static str, String)> {
-    const RATES: [&str; 10] = [
+    const RATES: [&str; 12] = [
+        "SYNCHUB_RATES_ADDRESS_CONNECTIONS",
+        "SYNCHUB_RATES_ADDRESS_HELLOS",
         "SYNCHUB_RATES_DEVICE_HELLOS",
         "SYNCHUB_RATES_DEVICE_FRAMES",
         "SYNCHUB_RATES_DEVICE_ENTRIES",
@@ -62,6 +66,8 @@ pub(crate) struct Hub {
     secret: String,
     address: SocketAddr,
     child: Option<Child>,
+    /// The number of the process, for who watches it; 0 while there is none.
+    process: Arc<AtomicU32>,
 }
 
 impl Hub {
@@ -72,7 +78,7 @@ impl Hub {
         folder.disable_cleanup(options.keep);
         let address = free_address()?;
         let secret = format!("{}{}", chance.uuid().simple(), chance.uuid().simple());
-        let mut hub = Self { options, folder, secret, address, child: None };
+        let mut hub = Self { options, folder, secret, address, child: None, process: Arc::default() };
         hub.run().await?;
         Ok(hub)
     }
@@ -85,6 +91,11 @@ impl Hub {
     /// The number of its process, while it runs.
     pub(crate) fn process_id(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
+    }
+
+    /// The same for who watches it; 0 while it does not run.
+    pub(crate) fn watched(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.process)
     }
 
     /// The address of its socket endpoint.
@@ -110,6 +121,7 @@ impl Hub {
     /// Ends it without warning (SIGKILL).
     pub(crate) async fn kill(&mut self) -> Result<()> {
         let Some(mut child) = self.child.take() else { bail!("the hub is not running") };
+        self.process.store(0, Ordering::Relaxed);
         if let Some(status) = child.try_wait()? {
             bail!("the hub ended by itself: {status}\n{}", self.last_words());
         }
@@ -118,7 +130,9 @@ impl Hub {
 
     /// Starts it again on the same folder and port, and waits until it is ready.
     pub(crate) async fn run(&mut self) -> Result<()> {
-        self.child = Some(self.spawn()?);
+        let child = self.spawn()?;
+        self.process.store(child.id().unwrap_or(0), Ordering::Relaxed);
+        self.child = Some(child);
         let deadline = Instant::now() + START_LIMIT;
         while !is_ready(self.address).await {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {

@@ -113,6 +113,11 @@ impl Ledger {
         note(&mut self.tally.lock());
     }
 
+    /// How many lines there are.
+    pub(crate) fn lines(&self) -> u64 {
+        self.entries.lock().len() as u64
+    }
+
     /// How many lines were submitted so far.
     pub(crate) fn submitted(&self) -> u64 {
         self.submitted.load(Ordering::SeqCst)

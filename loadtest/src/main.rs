@@ -2,26 +2,30 @@
 //! agree.
 //!
 //! `synchub-loadtest replay FILE` plays a trace and ends with a verdict: exit code 0 when it is yes,
-//! 1 when it is no, 2 when the replay could not be made. `hostile` attacks a hub; `scale` and
-//! `size` measure one.
+//! 1 when it is no, 2 when the replay could not be made. `scenario NAME` puts one kind of load on a hub and
+//! ends with the same verdict. `hostile` attacks a hub; `scale` and `size` measure one.
 
 mod args;
 mod board;
 mod chance;
 mod conduct;
 mod devices;
+mod ending;
 mod fingerprint;
 mod hostile;
 mod hub;
 mod judge;
 mod kills;
 mod ledger;
+mod opening;
 mod pace;
 mod play;
+mod process;
 mod progress;
 mod replay;
 mod report;
 mod scale;
+mod scenario;
 mod sightings;
 mod size;
 mod store;
@@ -45,7 +49,13 @@ use crate::args::{Cli, Command};
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Replay(args) => tell(args.json, replay::replay(&args).await, |report| report.verdict.yes),
+        Command::Replay(args) => {
+            tell(args.run.json, replay::replay(&args).await, |report| report.verdict.yes)
+        }
+        Command::Scenario(args) => {
+            let json = args.scenario.parts().1.run.json;
+            tell(json, scenario::scenario(&args).await, scenario::Report::holds)
+        }
         Command::Hostile(args) => tell(args.json, hostile::hostile(&args).await, hostile::Report::holds),
         Command::Scale(args) => tell(args.json, scale::scale(&args).await, |_| true),
         Command::Size(args) => tell(args.json, size::Size::of(&args.file), |_| true),

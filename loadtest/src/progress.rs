@@ -1,28 +1,29 @@
-//! The live line on standard error while a replay runs; nothing when that is not a terminal.
+//! The live line on standard error while entries flow; nothing when that is not a terminal.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use crate::play::Stage;
+use crate::ledger::Ledger;
 
 const TEMPLATE: &str = "{elapsed_precise} {wide_bar} {pos}/{len} answered, {msg}";
 
-/// Draws until it is dropped or the stage is stopped.
-pub(crate) async fn run(stage: Arc<Stage>, quiet: bool) {
+/// Draws until it is dropped; `more` adds words of the caller's.
+pub(crate) async fn run(ledger: &Ledger, quiet: bool, more: impl Fn() -> String) {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(stage.survey.steps.len() as u64), target);
+    let bar = ProgressBar::with_draw_target(Some(ledger.lines()), target);
     if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
         bar.set_style(style);
     }
     let started = Instant::now();
+    let before = ledger.answered();
     loop {
-        let (answered, submitted) = (stage.ledger.answered(), stage.ledger.submitted());
+        let (answered, submitted) = (ledger.answered(), ledger.submitted());
         bar.set_position(answered);
-        let rate = answered * 1000 / u64::try_from(started.elapsed().as_millis()).unwrap_or(1).max(1);
-        bar.set_message(format!("{rate}/s, {} due", submitted.saturating_sub(answered)));
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(1).max(1);
+        let rate = (answered - before) * 1000 / millis;
+        bar.set_message(format!("{rate}/s, {} due{}", submitted.saturating_sub(answered), more()));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

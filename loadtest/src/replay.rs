@@ -3,35 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::time::Instant;
 
-use crate::args::{Replay, Verify};
+use crate::args::Replay;
 use crate::chance::Chance;
 use crate::conduct::conduct;
-use crate::devices::{Devices, views};
-use crate::hub::{self, Hub, HubOptions};
-use crate::judge::{Evidence, against_snapshots, against_store};
+use crate::devices::Devices;
+use crate::ending::Ended;
 use crate::kills::Kills;
-use crate::ledger::Entry;
+use crate::opening::{start_hub, target};
 use crate::pace::Pace;
 use crate::play::Stage;
 use crate::progress::say;
 use crate::report::{Report, Verdict};
 use crate::size::Size;
-use crate::store;
 use crate::survey::Survey;
-use crate::target::{Target, wall_clock};
-use crate::token::Signer;
+use crate::target::wall_clock;
 use crate::trace::Reader;
 
 /// Plays the trace and judges what came of it.
 pub(crate) async fn replay(args: &Replay) -> Result<Report> {
-    let survey = take_survey(args)?;
-    let chance = Arc::new(Chance::new(args.seed));
-    let mut hub = start_hub(args, &chance).await?;
-    let target = target(args, hub.as_ref())?;
-    say(args.json, &format!("{} devices connect to {}", survey.devices.len(), target.url));
+    let (survey, lacks) = take_survey(args)?;
+    let chance = Arc::new(Chance::new(args.run.seed));
+    let mut hub = start_hub(&args.run, &chance).await?;
+    let target = target(&args.run, hub.as_ref())?;
+    say(args.run.json, &format!("{} devices connect to {}", survey.devices.len(), target.url));
     let devices = Devices::start(&survey, &target, &chance).await?;
 
     let pace = Pace::start(args.speed, wall_clock());
@@ -42,11 +39,11 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     let kills = conduct(args, &stage, devices.peers(), hub.as_mut(), &chance).await?;
     let took = started.elapsed();
 
-    say(args.json, "all answered; the devices take in the rest");
+    say(args.run.json, "all answered; the devices take in the rest");
     let started = Instant::now();
-    let mut notes = Vec::new();
+    let mut notes = Vec::from_iter(lacks);
     if stage.stop.is_cancelled() {
-        notes.push(format!("nothing was answered for {} s, the replay was ended", args.stall));
+        notes.push(format!("nothing was answered for {} s, the replay was ended", args.run.stall));
     } else {
         notes.extend(devices.settle(&survey, &target, &chance).await?);
     }
@@ -54,7 +51,8 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     stage.done.cancel();
 
     let (entries, _) = stage.ledger.read();
-    let ended = Ended { args, survey: &survey, entries: &entries, devices: &devices, target: &target };
+    let ended =
+        Ended { args: &args.run, survey: &survey, entries: &entries, devices: &devices, target: &target };
     let (mut verdict, size) = ended.judge(hub.as_mut()).await?;
     if target.sightings.is_full() {
         notes.push("more jumps over versions than could be kept; some were not judged".to_owned());
@@ -65,100 +63,16 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     Ok(report(args, &stage, &devices, outcome))
 }
 
-fn take_survey(args: &Replay) -> Result<Arc<Survey>> {
-    let mut survey = Survey::take(Reader::open(&args.file, args.lines)?)
-        .with_context(|| format!("{} cannot be played", args.file.display()))?;
+/// What is to be played, and what the trace says that it lacks.
+fn take_survey(args: &Replay) -> Result<(Arc<Survey>, Option<String>)> {
+    let mut reader = Reader::open(&args.file, args.lines)?;
+    let mut survey =
+        Survey::take(reader.by_ref()).with_context(|| format!("{} cannot be played", args.file.display()))?;
     survey.at_least(args.devices_per_user);
-    Ok(Arc::new(survey))
-}
-
-async fn start_hub(args: &Replay, chance: &Chance) -> Result<Option<Hub>> {
-    let Some(binary) = &args.spawn_hub else { return Ok(None) };
-    let options = HubOptions {
-        binary: binary.clone(),
-        domains_dir: args.domains_dir.clone(),
-        tail_bytes: args.tail_bytes,
-        keep: args.keep,
-        settings: Vec::new(),
-    };
-    let hub = Hub::start(options, chance).await?;
-    if args.keep {
-        say(args.json, &format!("the hub keeps its data in {}", hub.data_dir().display()));
-    }
-    Ok(Some(hub))
-}
-
-fn target(args: &Replay, hub: Option<&Hub>) -> Result<Target> {
-    let (url, signer) = match (hub, &args.secret, &args.data_dir) {
-        (Some(hub), ..) => (hub.url(), Signer::new(hub.secret())),
-        (None, Some(secret), None) => (args.url.clone(), Signer::new(secret)),
-        (None, _, Some(data_dir)) => (args.url.clone(), Signer::from_data_dir(data_dir)?),
-        (None, None, None) => {
-            bail!("say what signs the tokens: --data-dir of the hub, --secret, or --spawn-hub")
-        }
-    };
-    Ok(Target { url, signer, tongue: args.encoding, sightings: Arc::default() })
-}
-
-/// A replay whose lines are all through.
-struct Ended<'a> {
-    args: &'a Replay,
-    survey: &'a Survey,
-    entries: &'a [Entry],
-    devices: &'a Devices,
-    target: &'a Target,
-}
-
-impl Ended<'_> {
-    /// Compares everything; the devices and the spawned hub have ended when it returns.
-    async fn judge(&self, hub: Option<&mut Hub>) -> Result<(Verdict, Option<Size>)> {
-        let regressions = self.devices.regressions();
-        let (jumps, mismatches) = self.target.sightings.read();
-        let evidence = Evidence {
-            survey: self.survey,
-            entries: self.entries,
-            installs: self.devices.installs(),
-            regressions: &regressions,
-            differences: &[],
-            jumps: &jumps,
-            mismatches: &mismatches,
-        };
-        let held = |index, domain: &str| self.devices.held(index, domain);
-        let spawned = hub.as_ref().map(|hub| hub.store());
-        let file = spawned.as_deref().or(self.args.store.as_deref());
-        match (self.args.verify, file) {
-            (None | Some(Verify::Store), Some(file)) => {
-                self.devices.stop().await;
-                let note = self.end_hub(hub).await?;
-                let mut verdict = against_store(&evidence, &store::read(file)?, held);
-                verdict.notes.extend(note);
-                Ok((verdict, Some(Size::of(file)?)))
-            }
-            (Some(Verify::Store), None) => bail!("--verify store needs --store or --spawn-hub"),
-            _ => {
-                let differences = self.devices.differences(self.survey).await;
-                let evidence = Evidence { differences: &differences, ..evidence };
-                let views = views(self.survey, self.target, &Arc::new(Chance::new(!self.args.seed))).await?;
-                self.devices.stop().await;
-                if let Some(hub) = hub {
-                    hub.stop().await?;
-                }
-                Ok((against_snapshots(&evidence, &views, held), None))
-            }
-        }
-    }
-
-    /// Ends the spawned hub, or waits until somebody has ended the other one.
-    async fn end_hub(&self, hub: Option<&mut Hub>) -> Result<Option<String>> {
-        if let Some(hub) = hub {
-            hub.stop().await?;
-            return Ok(None);
-        }
-        say(self.args.json, "now stop the hub (SIGTERM or Ctrl-C): the verdict is read from its file");
-        let limit = Duration::from_secs(self.args.store_wait);
-        let stopped = hub::wait_until_stopped(&self.target.url, limit).await;
-        Ok((!stopped).then(|| "the store was read while the hub was running".to_owned()))
-    }
+    let lost = reader.lost_batches();
+    let lacks = (lost > 0)
+        .then(|| format!("{lost} batches are missing in the trace: its recorder could not keep up"));
+    Ok((Arc::new(survey), lacks))
 }
 
 /// How a replay ended.

@@ -109,17 +109,21 @@ impl Display for Report {
         write_counts(f, "results", &tally.status)?;
         write_counts(f, "conflicts", &tally.conflicts)?;
         write_counts(f, "errors", &tally.errors)?;
-        if kills.count > 0 {
-            writeln!(
-                f,
-                "  kills            {}, {} of them while answers were due (due: {:?})",
-                kills.count, kills.while_due, kills.due
-            )?;
-        }
+        kills.fmt(f)?;
         if let Some(size) = &self.size {
             size.fmt(f)?;
         }
         self.verdict.fmt(f)
+    }
+}
+
+impl Display for Kills {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let Self { count, while_due, due } = self;
+        writeln!(f, "  kills            {count}, {while_due} of them while answers were due (due: {due:?})")
     }
 }
 
@@ -147,7 +151,7 @@ impl Display for Verdict {
     }
 }
 
-fn write_percentiles(f: &mut Formatter<'_>, title: &str, all: &Percentiles) -> fmt::Result {
+pub(crate) fn write_percentiles(f: &mut Formatter<'_>, title: &str, all: &Percentiles) -> fmt::Result {
     if all.count == 0 {
         return Ok(());
     }
@@ -158,7 +162,11 @@ fn write_percentiles(f: &mut Formatter<'_>, title: &str, all: &Percentiles) -> f
     )
 }
 
-fn write_counts(f: &mut Formatter<'_>, title: &str, counts: &BTreeMap<String, u64>) -> fmt::Result {
+pub(crate) fn write_counts(
+    f: &mut Formatter<'_>,
+    title: &str,
+    counts: &BTreeMap<String, u64>,
+) -> fmt::Result {
     if counts.is_empty() {
         return Ok(());
     }

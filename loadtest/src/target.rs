@@ -1,5 +1,6 @@
 //! How a device's client is set up: whom it is, what it speaks, and that a witness sees what it is sent.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::args::Tongue;
 use crate::chance::Chance;
 use crate::pace::WallClock;
+use crate::scenario::arrivals::Arrivals;
 use crate::sightings::Sightings;
 use crate::survey::{Actor, DeviceIndex, Survey};
 use crate::token::Signer;
@@ -28,15 +30,31 @@ pub(crate) fn wall_clock() -> WallClock {
 }
 
 /// Where devices connect, and how.
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) signer: Signer,
     pub(crate) tongue: Tongue,
     /// What the devices see on the way.
     pub(crate) sightings: Arc<Sightings>,
+    /// Times what arrives at the devices, where that is wanted.
+    pub(crate) arrivals: Option<Arc<Arrivals>>,
+    /// The addresses of devices that do not go to `url` straight.
+    pub(crate) detours: HashMap<DeviceIndex, String>,
 }
 
 impl Target {
+    /// Devices that speak MessagePack and go straight to `url`.
+    pub(crate) fn new(url: String, signer: Signer) -> Self {
+        let (tongue, sightings) = (Tongue::Msgpack, Arc::default());
+        Self { url, signer, tongue, sightings, arrivals: None, detours: HashMap::new() }
+    }
+
+    /// The same without detours, for devices that only look: nothing is timed at them.
+    pub(crate) fn straight(&self) -> Self {
+        Self { arrivals: None, detours: HashMap::new(), ..self.clone() }
+    }
+
     /// The configuration of a device's client; it subscribes to every domain of the trace.
     pub(crate) fn config(
         &self,
@@ -54,7 +72,9 @@ impl Target {
             os: None,
             app_version: None,
         };
-        let witness = Witness::new(index, &actor.tenant, Arc::clone(&self.sightings));
+        let arrival = self.arrivals.as_ref().map(|arrivals| arrivals.at(index));
+        let witness = Witness::new(index, &actor.tenant, Arc::clone(&self.sightings), arrival);
+        let url = self.detours.get(&index).unwrap_or(&self.url).clone();
         let token = Arc::new(Token { signer: self.signer.clone(), actor: actor.clone() });
         Config {
             encoding: encoding(self.tongue, index),
@@ -66,7 +86,7 @@ impl Target {
             keep_accepted: Duration::ZERO,
             event_capacity: EVENTS,
             entropy: Arc::clone(chance) as Arc<dyn Entropy>,
-            ..Config::new(self.url.clone(), token, hello)
+            ..Config::new(url, token, hello)
         }
     }
 }

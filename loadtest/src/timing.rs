@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -44,11 +44,17 @@ impl Durations {
 
     /// The percentiles of what was counted.
     pub(crate) fn percentiles(&self) -> Percentiles {
-        let histogram = self.0.lock();
-        #[expect(clippy::cast_precision_loss, reason = "at most a minute")]
+        Percentiles::of(&self.0.lock())
+    }
+}
+
+impl Percentiles {
+    /// The percentiles of a histogram of microseconds.
+    pub(crate) fn of<C: Counter>(histogram: &Histogram<C>) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
         let (p50_ms, p90_ms, p99_ms, max_ms) = (at(0.5), at(0.9), at(0.99), at(1.0));
-        Percentiles { count: histogram.len(), p50_ms, p90_ms, p99_ms, max_ms }
+        Self { count: histogram.len(), p50_ms, p90_ms, p99_ms, max_ms }
     }
 }
 

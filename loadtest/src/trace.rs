@@ -36,13 +36,31 @@ pub(crate) struct Line {
     /// What is done.
     #[serde(default)]
     pub(crate) operation: Operation,
+    /// Whether `data` is what was edited, not the whole record.
+    #[serde(default)]
+    pub(crate) delta: bool,
     /// The whole record after the action; none with a delete.
     #[serde(default)]
     pub(crate) data: Data,
 }
 
+/// How the line begins that says what a recording lacks.
+const INCOMPLETE: &str = r#"{"incomplete""#;
+
+/// The last line of a recording in which batches are missing.
+#[derive(Debug, Deserialize)]
+struct End {
+    incomplete: Missing,
+}
+
+#[derive(Debug, Deserialize)]
+struct Missing {
+    lost_batches: u64,
+}
+
 /// The lines of a trace, in the order of the file.
 pub(crate) struct Reader {
+    lost_batches: u64,
     input: Box<dyn BufRead + Send>,
     buffer: String,
     line_no: usize,
@@ -63,8 +81,13 @@ impl Reader {
         Ok(Self::new(Box::new(BufReader::new(input)), limit))
     }
 
+    /// How many batches the trace says that its recorder lost, as far as it was read.
+    pub(crate) fn lost_batches(&self) -> u64 {
+        self.lost_batches
+    }
+
     fn new(input: Box<dyn BufRead + Send>, limit: Option<usize>) -> Self {
-        Self { input, buffer: String::new(), line_no: 0, left: limit.unwrap_or(usize::MAX) }
+        Self { lost_batches: 0, input, buffer: String::new(), line_no: 0, left: limit.unwrap_or(usize::MAX) }
     }
 
     fn read(&mut self) -> Result<Option<Line>> {
@@ -76,8 +99,12 @@ impl Reader {
             if read.with_context(|| format!("line {line_no} of the trace cannot be read"))? == 0 {
                 return Ok(None);
             }
-            if !self.buffer.trim().is_empty() {
-                return parse(&self.buffer).map(Some).with_context(|| format!("line {line_no} of the trace"));
+            let place = || format!("line {line_no} of the trace");
+            if self.buffer.starts_with(INCOMPLETE) {
+                let End { incomplete } = serde_json::from_str(&self.buffer).with_context(place)?;
+                self.lost_batches += incomplete.lost_batches;
+            } else if !self.buffer.trim().is_empty() {
+                return parse(&self.buffer).map(Some).with_context(place);
             }
         }
     }
@@ -130,6 +157,15 @@ pub(crate) mod tests {
         assert_eq!((lines[0].base_version, lines[0].data["a"].as_u64()), (0, Some(1)));
         assert_eq!((lines[1].operation, lines[1].unit.as_deref()), (Operation::Delete, Some("north")));
         assert_eq!(line("u", "d", 7, 3).mobile_id, Uuid::from_u128(7));
+    }
+
+    #[test]
+    fn a_recording_says_what_it_lacks() {
+        let text = TWO.to_owned() + r#"{"incomplete":{"lost_batches":3}}"#;
+        let mut reader = Reader::new(Box::new(text.leak().as_bytes()), None);
+        assert_eq!(reader.by_ref().map(Result::unwrap).count(), 2);
+        assert_eq!(reader.lost_batches(), 3);
+        assert!(read_all(r#"{"incomplete":{}}"#, None)[0].is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use synchub_client::storage::{CopyRecord, Domain, Storage, StorageError, Stored, StoredChange};
 use uuid::Uuid;
 
+use crate::scenario::arrivals::Arrival;
 use crate::sightings::Sightings;
 use crate::survey::DeviceIndex;
 use crate::verdict::sightings::Jump;
@@ -23,12 +24,18 @@ pub(crate) struct Witness {
     sightings: Arc<Sightings>,
     held: HashMap<Domain, HashMap<Uuid, u64>>,
     position: u64,
+    arrival: Option<Arrival>,
 }
 
 impl Witness {
     /// The witness of a device that holds nothing yet.
-    pub(crate) fn new(device: DeviceIndex, tenant: &str, sightings: Arc<Sightings>) -> Self {
-        Self { device, tenant: tenant.into(), sightings, held: HashMap::new(), position: 0 }
+    pub(crate) fn new(
+        device: DeviceIndex,
+        tenant: &str,
+        sightings: Arc<Sightings>,
+        arrival: Option<Arrival>,
+    ) -> Self {
+        Self { device, tenant: tenant.into(), sightings, held: HashMap::new(), position: 0, arrival }
     }
 
     fn see(&mut self, change: &StoredChange) {
@@ -53,6 +60,9 @@ impl Witness {
         if adopted > held + 1 && position > 0 {
             let domain = Domain::clone(domain);
             self.sightings.jumped(Jump { device, domain, id, held, adopted, position });
+        }
+        if let Some(arrival) = &mut self.arrival {
+            arrival.saw(id, &record.data);
         }
         let key = (Arc::clone(&self.tenant), Domain::clone(domain), id);
         self.sightings.saw(device, key, adopted, &record.data);
@@ -97,7 +107,7 @@ mod tests {
 
     fn jumps(changes: &[StoredChange]) -> Vec<(u64, u64, u64)> {
         let sightings = Arc::new(Sightings::default());
-        Witness::new(0, "t", Arc::clone(&sightings)).apply(changes).unwrap();
+        Witness::new(0, "t", Arc::clone(&sightings), None).apply(changes).unwrap();
         sightings.read().0.iter().map(|jump| (jump.held, jump.adopted, jump.position)).collect()
     }
 

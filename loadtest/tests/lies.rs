@@ -7,6 +7,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod common;
+mod fail_points;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,7 +18,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempPath};
 
-const BUILD: &str = "run all tests in one build: `cargo test --workspace --features synchub/fail-points`";
+use crate::common::hub;
+use crate::fail_points::hub_with_fail_points;
 
 /// The folder of the shipped trace and of the domain that it needs.
 fn traces() -> PathBuf {
@@ -24,23 +28,6 @@ fn traces() -> PathBuf {
 
 fn shipped() -> PathBuf {
     traces().join("incidents-a-lag8h.jsonl.zst")
-}
-
-/// The hub that was built with this test: its profile's folder holds both binaries.
-fn hub() -> PathBuf {
-    let tester = Path::new(env!("CARGO_BIN_EXE_synchub-loadtest"));
-    let hub = tester.with_file_name(format!("synchub{}", std::env::consts::EXE_SUFFIX));
-    assert!(hub.is_file(), "there is no hub at {}: {BUILD}", hub.display());
-    hub
-}
-
-/// The same, which must read FAILPOINTS: it then ends at a text that is none.
-fn hub_with_fail_points() -> PathBuf {
-    let hub = hub();
-    let said = Command::new(&hub).arg("--version").env("FAILPOINTS", "none").output().unwrap();
-    let words = String::from_utf8_lossy(&said.stderr);
-    assert!(words.contains("invalid failpoint"), "{} has no fail points: {BUILD}", hub.display());
-    hub
 }
 
 /// What a replay ended with: the exit code and the report.

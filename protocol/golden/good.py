@@ -206,6 +206,17 @@ def hub():
         "origin": {"user": "ann", "device": "phone-1"},
         "server_timestamp": TIME,
     }
+    yield "data_update-delta", {
+        **without(CHANGE, "data", "priority", "origin", "server_timestamp"),
+        "operation": "update",
+        "version": 8,
+        "base_version": 7,
+        "data": {"status": "OPEN"},
+        "changed": ["place", "status"],
+        "priority": "normal",
+        "origin": {"user": "ann"},
+        "server_timestamp": TIME,
+    }
     yield "data_update-delete", change("delete", "data", version=9)
     yield "data_update-remove", change("remove", "data", version=9, priority="low")
     yield "position", {"type": "position", "cursor": "c5", "seq": 8812}

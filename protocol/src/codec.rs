@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::budget::Bound;
 use crate::client::{self, ClientFrame};
 use crate::loose::{Loose, Notes};
+use crate::plain;
 use crate::server::{self, ServerFrame};
 use crate::wire;
 
@@ -89,6 +90,12 @@ struct Head {
 
 /// Decodes a frame that a client sent.
 pub fn decode_client(encoding: Encoding, bytes: &[u8]) -> Result<ClientFrame, DecodeError> {
+    let plain = if encoding == Encoding::MessagePack { plain::sync(bytes) } else { None };
+    plain.map_or_else(|| decode_carefully(encoding, bytes), |frame| Ok(ClientFrame::Sync(frame)))
+}
+
+/// Decodes any frame that a client sent.
+pub(crate) fn decode_carefully(encoding: Encoding, bytes: &[u8]) -> Result<ClientFrame, DecodeError> {
     let head = read_head(encoding, bytes)?;
     Ok(match head.kind.as_str() {
         "hello" => ClientFrame::Hello(read(encoding, bytes, &head)?),

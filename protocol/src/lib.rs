@@ -16,6 +16,7 @@ pub mod entry;
 pub mod error;
 pub mod gzip;
 mod loose;
+mod plain;
 mod pushes;
 mod requests;
 mod result;
@@ -37,6 +38,9 @@ pub type Data = serde_json::Map<String, serde_json::Value>;
 
 /// The largest integer that every client can hold exactly (2^53 − 1).
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The feature of a client that takes changes as the fields that changed.
+pub const DELTA: &str = "delta";
 
 /// How urgent a change or a push is.
 #[derive(

@@ -123,21 +123,22 @@ impl Notes {
     }
 
     fn weigh_text(&self, length: usize) {
-        self.weigh(length + header(length, 32));
+        self.weigh(length + text_header(length));
     }
 }
 
-fn header(length: usize, short: usize) -> usize {
+/// What stands before a text.
+pub(crate) fn text_header(length: usize) -> usize {
     match length {
-        n if n < short => 1,
+        n if n < 32 => 1,
         n if n < 1 << 8 => 2,
         n if n < 1 << 16 => 3,
         _ => 5,
     }
 }
 
-/// Arrays and maps have no form with an 8-bit length.
-fn container_header(length: usize) -> usize {
+/// What stands before an array or a map; they have no form with an 8-bit length.
+pub(crate) fn container_header(length: usize) -> usize {
     match length {
         n if n < 16 => 1,
         n if n < 1 << 16 => 3,
@@ -145,7 +146,8 @@ fn container_header(length: usize) -> usize {
     }
 }
 
-fn unsigned_size(value: u64) -> usize {
+/// What an integer takes.
+pub(crate) fn unsigned_size(value: u64) -> usize {
     match value {
         n if n < 1 << 7 => 1,
         n if n < 1 << 8 => 2,
@@ -155,7 +157,8 @@ fn unsigned_size(value: u64) -> usize {
     }
 }
 
-fn negative_size(value: i64) -> usize {
+/// What a negative integer takes.
+pub(crate) fn negative_size(value: i64) -> usize {
     match value {
         n if n >= -(1 << 5) => 1,
         n if n >= -(1 << 7) => 2,

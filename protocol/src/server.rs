@@ -221,7 +221,11 @@ pub struct Change {
     /// The record's version now.
     #[serde(deserialize_with = "wire::uint")]
     pub version: u64,
-    /// The whole record; absent with delete and remove.
+    /// The version of the copy that `data` is to be laid over; only to who named [`DELTA`](crate::DELTA). Then
+    /// `data` has fields of `changed` alone; what `changed` names and `data` does not hold is gone.
+    #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
+    pub base_version: Option<u64>,
+    /// The whole record, unless there is a `base_version`; absent with delete and remove.
     #[serde(default, deserialize_with = "wire::opt_shared_fields", skip_serializing_if = "Option::is_none")]
     pub data: Option<Arc<Data>>,
     /// The fields that this change touched.

@@ -199,11 +199,13 @@ prop_compose! {
             ChangeOperation::Create, ChangeOperation::Update, ChangeOperation::Delete, ChangeOperation::Remove,
         ]),
         (mobile_id, version, data) in (id(), uint(), option::of(data().prop_map(Arc::new))),
-        (changed, priority) in (option::of(vec(text(), 0..3)), priority()),
+        (base_version, changed, priority) in (option::of(uint()), option::of(vec(text(), 0..3)), priority()),
         (user, device, server_timestamp) in (text(), option::of(text()), time()),
     ) -> Change {
         let origin = Origin { user, device };
-        Change { domain, operation, mobile_id, version, data, changed, priority, origin, server_timestamp }
+        Change {
+            domain, operation, mobile_id, version, base_version, data, changed, priority, origin, server_timestamp,
+        }
     }
 }
 

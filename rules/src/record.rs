@@ -215,6 +215,8 @@ pub struct LogRow {
     pub key: Uuid,
     /// The version that the change made.
     pub version: u64,
+    /// The version before the change; 0 for the record's first.
+    pub base: u64,
     /// The place of the record's change before this one; 0 for the first, [`NOT_LOGGED`] where that
     /// change is not in the log.
     pub prev: u64,

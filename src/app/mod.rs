@@ -26,8 +26,9 @@ use crate::entropy::SharedEntropy;
 use crate::http;
 use crate::lifecycle;
 use crate::limits::Limits;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
+use crate::recorder::Recorder;
 use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
 use crate::session::{CursorKey, Deps, ReadPool};
@@ -88,16 +89,20 @@ impl Node {
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
         let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
         let catalog = Catalog::open(&definitions, store.as_ref()).await?;
+        let (recorder, recorded_names) = Recorder::start(&settings.record, entropy.as_ref(), &tasks)?;
         let engine = Engine::start(
             Arc::clone(&store),
-            Arc::clone(&bus),
+            (Arc::clone(&bus), recorder),
             Arc::clone(&clock),
             (&settings.commit, &settings.admission),
             metrics.clone(),
             &tasks,
         );
         let tail_bytes = settings.feed.tail_bytes;
-        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, metrics.clone(), tasks.clone());
+        let traces =
+            Traces::start(&settings.trace, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
+        let observed = (metrics.clone(), traces.clone());
+        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, observed, tasks.clone());
         let throttle = Throttle::new(settings.push.per_minute);
         let publisher = Publisher {
             store: Arc::clone(&store),
@@ -110,6 +115,7 @@ impl Node {
             settings: settings.push.clone(),
         };
         let deps = Arc::new(Deps {
+            recorded_names,
             feeds,
             devices: Devices::default(),
             registrar: Registrar::start(Arc::clone(&store), metrics.clone(), &tasks),
@@ -132,6 +138,7 @@ impl Node {
             clock,
             entropy,
             metrics,
+            traces,
         });
         let flush = deps.acks.clone().run(
             Arc::clone(&deps.store),
@@ -196,6 +203,9 @@ impl Node {
             tracing::warn!("some connections did not end in time; closing the store under them");
         }
         self.deps.store.close().await;
+        let traces = self.deps.traces.clone();
+        // It blocks, for a bounded time.
+        let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
         tracing::info!("stopped");
     }
 

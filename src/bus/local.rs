@@ -58,7 +58,13 @@ mod tests {
     use super::*;
 
     fn update(seq: u64) -> Update {
-        Update { tenant: 1, epoch: 0, rows: Arc::from([]), head: Head { seq, time_us: 0 } }
+        Update {
+            tenant: 1,
+            epoch: 0,
+            rows: Arc::from([]),
+            head: Head { seq, time_us: 0 },
+            traces: Vec::new(),
+        }
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use synchub_rules::push::Logged;
 use synchub_rules::record::{Head, TenantNo};
 
+use crate::observe::SpanPlace;
+
 /// The rows of one commit.
 #[derive(Debug, Clone)]
 pub struct Update {
@@ -23,6 +25,19 @@ pub struct Update {
     pub rows: Arc<[Logged]>,
     /// The log's head after them.
     pub head: Head,
+    /// Which of the rows are of traced batches.
+    pub traces: Vec<RowsTrace>,
+}
+
+/// The rows of a traced batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsTrace {
+    /// The place before the first.
+    pub after: u64,
+    /// The place of the last.
+    pub through: u64,
+    /// Their commit.
+    pub place: SpanPlace,
 }
 
 /// What a reader of the bus is told.

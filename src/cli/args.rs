@@ -57,6 +57,12 @@ pub(super) struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:8480] [env: SYNCHUB_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) listen: Option<String>,
+    /// Record what the hub takes into this new file, as a trace for the load tester [env: SYNCHUB_RECORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<String>,
+    /// Replace contents in the recording by nonsense of the same shape [env: SYNCHUB_RECORD_MASKED]
+    #[arg(long)]
+    pub(super) record_masked: bool,
     /// Without a configured key: make one, keep it in the data folder, and print a token to try
     #[arg(long)]
     pub(super) dev: bool,

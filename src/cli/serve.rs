@@ -20,12 +20,17 @@ const DEV_TOKEN_SECS: u64 = 24 * 60 * 60;
 const DEMO: &str = "demo";
 
 pub(super) fn run(args: ServeArgs, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
-    let flags = args.listen.map(|address| ("listen", "--listen", address)).into_iter().collect();
+    let flags = [
+        args.listen.map(|address| ("listen", "--listen", address)),
+        args.record.map(|file| ("record.file", "--record", file)),
+        args.record_masked.then(|| ("record.masked", "--record-masked", "true".to_owned())),
+    ];
+    let flags = flags.into_iter().flatten().collect();
     let loaded = load_settings(&args.config, flags, surroundings)?;
     let settings = with_key(loaded.settings, args.dev, &*surroundings.entropy)?;
     start_logging(&settings.log).map_err(|error| Failure::usage(&error))?;
     for warning in loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(warning, "look at the configuration");
     }
     if args.dev {
         let text = greeting(&settings, surroundings.clock.now_us())?;

@@ -2,11 +2,14 @@
 
 use std::ops::RangeInclusive;
 
+use http::{HeaderName, HeaderValue};
 use synchub_protocol::entry::MAX_ENTRIES;
 
 use super::auth::{AuthSettings, KeySettings};
 use super::push::MAX_TTL_SECS;
+use super::secret::Secret;
 use super::settings::Settings;
+use super::trace::TraceSettings;
 
 /// A value that no hub can run with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +56,15 @@ pub enum OutOfRange {
         /// Which key, from 0.
         index: usize,
     },
+    /// A place for traces that is none.
+    #[error("`trace.endpoint` must be an address that begins with `http://` or `https://`")]
+    TraceEndpoint,
+    /// A header that no request can have.
+    #[error("`trace.headers` has `{name}`, and that name or its value cannot stand in a request")]
+    TraceHeader {
+        /// Its name.
+        name: String,
+    },
     /// A filter of log lines that means something else than it seems.
     #[error(
         "`log.level` has `{part}`: each part must be a level (error, warn, info, debug, trace, off) or `module=level`"
@@ -81,14 +93,28 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfRange> {
         return Err(OutOfRange::Proxies);
     }
     let auth = &settings.auth;
-    not_empty("auth.hs256_secret", auth.hs256_secret.as_ref().map(super::Secret::expose))?;
+    not_empty("auth.hs256_secret", auth.hs256_secret.as_ref().map(Secret::expose))?;
     not_empty("auth.issuer", auth.issuer.as_deref())?;
     not_empty("auth.audience", auth.audience.as_deref())?;
     not_empty("auth.jwks_url", auth.jwks_url.as_deref())?;
     not_empty("auth.jwks_file", auth.jwks_file.as_ref().and_then(|path| path.to_str()))?;
     no_private_key(auth)?;
     not_empty("data_dir", settings.data_dir.to_str())?;
+    trace(&settings.trace)?;
     log_level(&settings.log.level)
+}
+
+fn trace(trace: &TraceSettings) -> Result<(), OutOfRange> {
+    not_empty("trace.service_name", Some(&trace.service_name))?;
+    let is_web = |address: &str| address.starts_with("http://") || address.starts_with("https://");
+    if trace.endpoint.as_deref().is_some_and(|address| !is_web(address)) {
+        return Err(OutOfRange::TraceEndpoint);
+    }
+    let is_header = |(name, value): &(&String, &Secret)| {
+        HeaderName::try_from(name.as_str()).is_ok() && HeaderValue::try_from(value.expose()).is_ok()
+    };
+    let bad = trace.headers.iter().find(|header| !is_header(header));
+    bad.map_or(Ok(()), |(name, _)| Err(OutOfRange::TraceHeader { name: name.clone() }))
 }
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
@@ -135,6 +161,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         ("drain.secs", drain.secs, 0..=3600),
         ("drain.reconnect_ms", drain.reconnect_ms, 0..=3_600_000),
         ("drain.finish_secs", drain.finish_secs, 0..=3600),
+        ("trace.sample_one_in", settings.trace.sample_one_in, 1..=1_000_000_000),
     ]
 }
 
@@ -181,7 +208,7 @@ fn log_level(filter: &str) -> Result<(), OutOfRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LimitSettings, Secret};
+    use crate::config::LimitSettings;
 
     #[test]
     fn the_defaults_are_in_range() {
@@ -222,6 +249,21 @@ mod tests {
         let mut settings = Settings::default();
         settings.auth.hs256_secret = Some(Secret::new(""));
         assert_eq!(check(&settings), Err(OutOfRange::Empty { key: "auth.hs256_secret" }));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_sent_is_named_without_its_value() {
+        let mut settings = Settings::default();
+        settings.trace.headers = [("x-key".to_owned(), Secret::new("good"))].into();
+        assert_eq!(check(&settings), Ok(()));
+        for (name, value) in [("x key", "hunter2"), ("x-key", "hunter2\n")] {
+            settings.trace.headers = [(name.to_owned(), Secret::new(value))].into();
+            let text = check(&settings).unwrap_err().to_string();
+            assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
+        }
+        settings.trace =
+            TraceSettings { endpoint: Some("collector:4318".into()), ..TraceSettings::default() };
+        assert_eq!(check(&settings), Err(OutOfRange::TraceEndpoint));
     }
 
     #[test]

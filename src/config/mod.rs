@@ -10,6 +10,7 @@ mod load;
 mod names;
 mod push;
 mod rates;
+mod record;
 mod render;
 mod retention;
 mod secret;
@@ -17,6 +18,7 @@ mod settings;
 mod store_url;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use admission::AdmissionSettings;
 pub use auth::{AuthSettings, KeyAlgorithm, KeySettings};
@@ -25,6 +27,7 @@ pub use load::{ConfigError, Loaded, Sources, load};
 pub use names::{CONFIG_VARIABLE, NAMES, SettingName};
 pub use push::{MAX_TTL_SECS, PushSettings};
 pub use rates::{OwnRates, RateName, RateSettings};
+pub use record::RecordSettings;
 pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use settings::{
@@ -32,3 +35,4 @@ pub use settings::{
     LimitSettings, LogFormat, LogSettings, Settings, StoreSettings,
 };
 pub use store_url::StoreUrlError;
+pub use trace::TraceSettings;

@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 79] = [
+pub const NAMES: [SettingName; 85] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -93,11 +93,17 @@ pub const NAMES: [SettingName; 79] = [
     name("retention.review_days", "SYNCHUB_RETENTION_REVIEW_DAYS"),
     name("retention.rows", "SYNCHUB_RETENTION_ROWS"),
     name("retention.every_secs", "SYNCHUB_RETENTION_EVERY_SECS"),
+    name("record.file", "SYNCHUB_RECORD_FILE"),
+    name("record.masked", "SYNCHUB_RECORD_MASKED"),
     name("drain.secs", "SYNCHUB_DRAIN_SECS"),
     name("drain.reconnect_ms", "SYNCHUB_DRAIN_RECONNECT_MS"),
     name("drain.finish_secs", "SYNCHUB_DRAIN_FINISH_SECS"),
     name("log.format", "SYNCHUB_LOG_FORMAT"),
     name("log.level", "SYNCHUB_LOG_LEVEL"),
+    name("trace.endpoint", "SYNCHUB_TRACE_ENDPOINT"),
+    name("trace.sample_one_in", "SYNCHUB_TRACE_SAMPLE_ONE_IN"),
+    name("trace.service_name", "SYNCHUB_TRACE_SERVICE_NAME"),
+    name("trace.headers", "SYNCHUB_TRACE_HEADERS"),
     name("device_priority.desktop", "SYNCHUB_DEVICE_PRIORITY_DESKTOP"),
     name("device_priority.laptop", "SYNCHUB_DEVICE_PRIORITY_LAPTOP"),
     name("device_priority.tablet", "SYNCHUB_DEVICE_PRIORITY_TABLET"),

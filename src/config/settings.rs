@@ -15,7 +15,9 @@ use super::admission::AdmissionSettings;
 use super::auth::AuthSettings;
 use super::push::PushSettings;
 use super::rates::RateSettings;
+use super::record::RecordSettings;
 use super::retention::RetentionSettings;
+use super::trace::TraceSettings;
 
 /// All settings. [`Settings::default`] is a hub that works on this machine alone.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -59,10 +61,14 @@ pub struct Settings {
     pub commit: CommitSettings,
     /// How long the hub keeps what it needs only for a while.
     pub retention: RetentionSettings,
+    /// Whether live traffic is captured as a trace.
+    pub record: RecordSettings,
     /// How the hub stops.
     pub drain: DrainSettings,
     /// What the hub says of itself.
     pub log: LogSettings,
+    /// Where traces of batches go, and of how many.
+    pub trace: TraceSettings,
     /// Which device wins a conflict under `device_priority`.
     pub device_priority: DevicePrioritySettings,
 }
@@ -86,8 +92,10 @@ impl Default for Settings {
             catch_up: CatchUpSettings::default(),
             commit: CommitSettings::default(),
             retention: RetentionSettings::default(),
+            record: RecordSettings::default(),
             drain: DrainSettings::default(),
             log: LogSettings::default(),
+            trace: TraceSettings::default(),
             device_priority: DevicePrioritySettings::default(),
         }
     }

@@ -186,7 +186,11 @@ fn rates_of_tenants_stand_in_the_file_or_as_json_in_the_environment() {
 
 #[test]
 fn secrets_are_never_shown() {
-    let loaded = load_from(None, &[("SYNCHUB_AUTH_HS256_SECRET", "hunter2")]).unwrap();
+    let headers = ("SYNCHUB_TRACE_HEADERS", r#"{"x-key":"hunter2"}"#);
+    let file = "[trace.headers]\nX-Key = 'hunter2'";
+    let loaded = load_from(Some(file), &[("SYNCHUB_AUTH_HS256_SECRET", "hunter2"), headers]).unwrap();
+    assert_eq!(loaded.settings.trace.headers["x-key"].expose(), "hunter2");
+    assert!(!error_of(None, &[("SYNCHUB_TRACE_HEADERS", "x-key=hunter2")]).contains("hunter2"));
     assert_eq!(loaded.settings.auth.hs256_secret.as_ref().unwrap().expose(), "hunter2");
     let written = loaded.settings.to_toml().unwrap();
     assert!(written.contains("hs256_secret = \"***\""), "{written}");
@@ -221,6 +225,8 @@ fn every_variable_sets_its_own_setting() {
             ("rates.tenants", _) => r#"{"acme": {"device_frames": 5}}"#.to_owned(),
             // 0 is no limit here.
             ("rates.tenant_connections", _) => "7".to_owned(),
+            ("trace.endpoint", _) => "http://collector:4318".to_owned(),
+            ("trace.headers", _) => r#"{"x-key": "secret"}"#.to_owned(),
             ("log.format", _) => "json".to_owned(),
             ("log.level", _) => "debug".to_owned(),
             // 24 are promised to clients.

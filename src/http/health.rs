@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::State;
+use super::levels::levels;
 use crate::observe;
 use crate::store::Store;
 
@@ -51,7 +52,7 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> (StatusCode, String) 
     if state.tasks.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    if state.deps.engine.is_failing(state.deps.clock.now_us()) {
+    if state.deps.engine.is_failing(state.deps.clock.ticks_us()) {
         let text = "not ready: the store could not write what devices sent; look at its disk\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     }
@@ -63,5 +64,7 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> (StatusCode, String) 
 
 /// The node's numbers.
 pub(super) async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], state.deps.metrics.render())
+    let metrics = &state.deps.metrics;
+    metrics.set_levels(&levels(&state.deps).await);
+    ([(CONTENT_TYPE, observe::CONTENT_TYPE)], metrics.render())
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod health;
+mod levels;
 mod push;
 mod upgrade;
 

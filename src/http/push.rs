@@ -5,7 +5,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use synchub_protocol::codec::decode_client;
@@ -15,6 +16,10 @@ use uuid::Uuid;
 use super::State;
 use super::upgrade::bearer;
 use crate::auth::{Identity, Role};
+use crate::limits::{Limited, Party};
+use crate::observe::LimitKind;
+use crate::push::Service;
+use crate::session::Deps;
 use crate::store::DeliveryQuery;
 use crate::sync::publish::PublishError;
 
@@ -25,15 +30,20 @@ const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Why a request was refused, as `error` says it on a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal(ErrorCode, String);
+pub(super) struct Refusal {
+    code: ErrorCode,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
 
 impl Refusal {
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(code, message.into())
+        Self { code, message: message.into(), retry_after_ms: None }
     }
 
     fn status(&self) -> StatusCode {
-        match self.0 {
+        match self.code {
+            ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
@@ -48,14 +58,27 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let error = json!({"code": self.0, "message": self.1, "temporary": self.0.is_temporary()});
-        (self.status(), Json(json!({ "error": error }))).into_response()
+        let mut error =
+            json!({"code": self.code, "message": self.message, "temporary": self.code.is_temporary()});
+        let mut headers = HeaderMap::new();
+        if let Some(wait_ms) = self.retry_after_ms {
+            error["retry_after_ms"] = json!(wait_ms);
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
+        }
+        (self.status(), headers, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+impl From<Limited> for Refusal {
+    fn from(limited: Limited) -> Self {
+        let retry_after_ms = Some(limited.retry_after_ms());
+        Self { retry_after_ms, ..Self::new(ErrorCode::RateLimited, limited.to_string()) }
     }
 }
 
 impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
-        Self(error.code(), error.to_string())
+        Self::new(error.code(), error.to_string())
     }
 }
 
@@ -79,8 +102,30 @@ pub(super) async fn publish(
         }
     };
     let service = deps.publisher.admit(&deps.registrar, identity).await?;
+    let entries = frame.changes.len() + frame.pushes.len();
+    limit(deps, &service, body.len(), entries)?;
     let published = deps.publisher.publish(service, frame).await?;
     Ok(Json(json!({"request_id": request_id, "results": published.results, "pushes": published.pushes})))
+}
+
+/// Holds a request to the same rates as frames of the service's sockets.
+fn limit(deps: &Deps, service: &Service, bytes: usize, entries: usize) -> Result<(), Limited> {
+    let party = Party {
+        role: service.identity.role,
+        tenant: &service.identity.tenant,
+        tenant_no: service.tenant,
+        user: service.author.user,
+        device: service.author.device,
+    };
+    let allowance = deps.limits.allowance(party, None);
+    let counted = |kind| {
+        move |limited| {
+            deps.metrics.limited.of(kind).inc();
+            limited
+        }
+    };
+    allowance.frames(1, bytes).map_err(counted(LimitKind::Frame))?;
+    allowance.entries(entries).map_err(counted(LimitKind::Entries))
 }
 
 /// The frame that the body stands for. Who names the request nowhere cannot repeat it.

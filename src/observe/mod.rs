@@ -1,15 +1,23 @@
-//! What the hub says of itself: counters for machines, log lines for people.
+//! What the hub says of itself: counters for machines, log lines for people, traces for both.
 //!
 //! Nothing here decides anything, and nothing is global but the log, which `main` sets up once.
 
 mod by_label;
-mod held_labels;
+mod labels;
+mod levels;
 mod logging;
 mod metrics;
-mod push_labels;
+mod process;
+mod times;
+mod traces;
 
 pub use by_label::ByLabel;
-pub use held_labels::HeldBy;
+pub use labels::{
+    CatchUpCause, CommitFailure, ExportResult, HeldBy, LimitKind, PurgedKind, PushFate, PushKind, QueueKind,
+    StoreFile,
+};
+pub use levels::{Levels, QueueLevel};
 pub use logging::{LogError, start_logging};
-pub use metrics::{CONTENT_TYPE, CatchUpCause, Counted, Handles, LimitKind, Metrics, PurgedKind};
-pub use push_labels::{PushFate, PushKind};
+pub use metrics::{CONTENT_TYPE, Counted, Handles, Metrics};
+pub use times::Times;
+pub use traces::{Span, SpanPlace, TraceError, Traces, Trail};

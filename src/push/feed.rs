@@ -14,8 +14,9 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::tail::{Tail, TailPage};
+use super::trails::Trails;
 use crate::bus::{Bus, BusEvent, BusReader, Update};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::registry::{Index, OutgoingRow, Subscriber};
 use crate::store::{Store, StoreError};
 use crate::tasks::Tasks;
@@ -33,6 +34,7 @@ struct Shared {
     bus: Arc<dyn Bus>,
     tail_bytes: usize,
     metrics: Metrics,
+    traces: Traces,
     tasks: Tasks,
 }
 
@@ -42,11 +44,11 @@ impl Feeds {
         store: Arc<dyn Store>,
         bus: Arc<dyn Bus>,
         tail_bytes: usize,
-        metrics: Metrics,
+        (metrics, traces): (Metrics, Traces),
         tasks: Tasks,
     ) -> Self {
         let open = Mutex::default();
-        Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, tasks }) }
+        Self { shared: Arc::new(Shared { open, store, bus, tail_bytes, metrics, traces, tasks }) }
     }
 
     /// The feed of a tenant, started if this is its first session here in an epoch that is no older.
@@ -90,6 +92,7 @@ impl Feeds {
             state: Mutex::new(State::new(place.head, shared.tail_bytes)),
             stop: shared.tasks.finishing().child_token(),
             metrics: shared.metrics.clone(),
+            traces: shared.traces.clone(),
         });
         shared.tasks.spawn(Arc::clone(&feed).run(reader, shared.tasks.failed().clone()));
         Ok(feed)
@@ -108,6 +111,7 @@ pub struct Feed {
     state: Mutex<State>,
     stop: CancellationToken,
     metrics: Metrics,
+    traces: Traces,
 }
 
 #[derive(Debug)]
@@ -137,12 +141,13 @@ impl Feed {
     }
 
     fn apply(&self, update: &Update) {
+        let trails = Trails::begin(&self.traces, &update.traces);
         let mut state = self.state.lock();
         if update.epoch != self.epoch || update.head.seq <= state.head.seq {
             return;
         }
         let fresh = update.rows.iter().filter(|row| row.seq() > state.head.seq);
-        let rows: Vec<_> = fresh.map(OutgoingRow::new).collect();
+        let rows: Vec<_> = fresh.map(|row| OutgoingRow::new(row, trails.of(row.seq()))).collect();
         if rows.first().is_none_or(|first| first.place().seq != state.head.seq + 1) {
             return state.lose(update.head);
         }

@@ -8,6 +8,7 @@ mod feed;
 mod publisher;
 mod tail;
 mod throttle;
+mod trails;
 
 pub use feed::{Feed, Feeds, Membership};
 pub use publisher::{Publisher, Service};

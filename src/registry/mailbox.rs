@@ -4,13 +4,16 @@
 //! from its place (C8): nothing is lost, since the log has it.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use synchub_protocol::CloseReason;
 use synchub_rules::record::Head;
 use synchub_rules::route::Delivery;
-use tokio::sync::Notify;
 
 use super::outgoing::Outgoing;
 use super::outgoing_push::OutgoingPush;
@@ -68,8 +71,30 @@ pub enum GoAwayCause {
 #[derive(Debug)]
 pub struct Mailbox {
     state: Mutex<State>,
-    wake: Notify,
+    bell: Bell,
     limit: usize,
+}
+
+/// Wakes the one session that waits; cheaper for each row than a list of waiters.
+#[derive(Debug, Default)]
+struct Bell {
+    rang: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rang.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    async fn wait(&self) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            if self.rang.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +109,7 @@ impl Mailbox {
     /// An empty queue of at most `limit` bytes. Until [`Mailbox::open`] it takes nothing.
     pub fn new(limit: usize) -> Self {
         let state = State { lost: Some(Lost::Gap), ..State::default() };
-        Self { state: Mutex::new(state), wake: Notify::new(), limit }
+        Self { state: Mutex::new(state), bell: Bell::default(), limit }
     }
 
     /// Queues a change, or forgets everything when it does not fit.
@@ -109,7 +134,7 @@ impl Mailbox {
             state.posts.push_back(post);
         }
         drop(state);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Forgets what is queued and makes the session catch up.
@@ -118,7 +143,7 @@ impl Mailbox {
         if state.lost.is_none() {
             state.forget(Lost::Gap);
             drop(state);
-            self.wake.notify_one();
+            self.bell.ring();
         }
     }
 
@@ -129,19 +154,25 @@ impl Mailbox {
         state.lost = None;
     }
 
-    /// Takes the next row; an error means that rows were forgotten.
-    pub fn take(&self) -> Result<Option<Post>, Lost> {
+    /// Takes the next rows, at most so many; an error means that rows were forgotten.
+    pub fn take(&self, most: usize) -> Result<VecDeque<Post>, Lost> {
         let mut state = self.state.lock();
         if let Some(lost) = state.lost {
             return Err(lost);
         }
-        let post = state.posts.pop_front();
-        match &post {
-            Some(post) => state.bytes -= post.weight(),
-            // An idle session keeps no buffer.
-            None => state.posts = VecDeque::new(),
+        if state.posts.len() <= most {
+            state.bytes = 0;
+            return Ok(std::mem::take(&mut state.posts));
         }
-        Ok(post)
+        let taken: VecDeque<_> = state.posts.drain(..most).collect();
+        state.bytes -= taken.iter().map(Post::weight).sum::<usize>();
+        Ok(taken)
+    }
+
+    /// About how many bytes wait, and the time of the oldest row that does, in microseconds.
+    pub fn level(&self) -> (usize, Option<i64>) {
+        let state = self.state.lock();
+        (state.bytes, state.posts.front().map(|post| post.place().time_us))
     }
 
     /// Whether nothing was forgotten since it was opened.
@@ -161,7 +192,7 @@ impl Mailbox {
         if matches!((state.command, command), (None, _) | (Some(Command::GoAway { .. }), Command::Close(_))) {
             state.command = Some(command);
             drop(state);
-            self.wake.notify_one();
+            self.bell.ring();
         }
     }
 
@@ -172,7 +203,7 @@ impl Mailbox {
 
     /// Waits until something was queued, forgotten or commanded since the last wait. Safe to cancel.
     pub async fn woken(&self) {
-        self.wake.notified().await;
+        self.bell.wait().await;
     }
 }
 
@@ -200,21 +231,21 @@ mod tests {
     use super::*;
 
     fn seqs(mailbox: &Mailbox) -> Vec<u64> {
-        std::iter::from_fn(|| mailbox.take().unwrap()).map(|post| post.place().seq).collect()
+        mailbox.take(1000).unwrap().iter().map(|post| post.place().seq).collect()
     }
 
     #[test]
     fn c8_what_does_not_fit_makes_the_queue_forget_everything_until_it_is_opened() {
         let mailbox = Mailbox::new(1000);
         mailbox.offer(&Outgoing::sample(1, 1), Delivery::Upsert);
-        assert!(mailbox.take().is_err() && !mailbox.is_drained(), "closed at first");
+        assert!(mailbox.take(1).is_err() && !mailbox.is_drained(), "closed at first");
         mailbox.open();
         for seq in 2..=11 {
             mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
         }
         assert!(mailbox.is_open() && !mailbox.is_drained());
         mailbox.offer(&Outgoing::sample(12, 1), Delivery::Upsert);
-        assert!(mailbox.take().is_err() && !mailbox.is_open());
+        assert!(mailbox.take(1).is_err() && !mailbox.is_open());
         mailbox.offer(&Outgoing::sample(13, 1), Delivery::Upsert);
         let state = mailbox.state.lock();
         assert_eq!((state.posts.capacity(), state.bytes), (0, 0), "nothing is kept");
@@ -222,11 +253,17 @@ mod tests {
         mailbox.open();
         assert!(mailbox.is_drained());
         mailbox.offer(&Outgoing::sample(14, 5000), Delivery::Upsert);
+        assert_eq!(mailbox.level(), (5000, Some(1)));
         assert_eq!(seqs(&mailbox), [14], "a single large row passes");
+        assert_eq!(mailbox.level(), (0, None));
         for seq in 15..=24 {
             mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
         }
-        assert_eq!(seqs(&mailbox), (15..=24).collect::<Vec<_>>(), "what was taken makes room");
+        assert_eq!(mailbox.take(4).unwrap().len(), 4);
+        for seq in 25..=28 {
+            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+        }
+        assert_eq!(seqs(&mailbox), (19..=28).collect::<Vec<_>>(), "what was taken makes room");
         assert_eq!(mailbox.state.lock().posts.capacity(), 0, "an idle session keeps no buffer");
     }
 

@@ -13,5 +13,5 @@ mod outgoing_push;
 pub use devices::{DeviceKey, Devices, Link, Living};
 pub use index::{Index, Subscriber};
 pub use mailbox::{Command, GoAwayCause, Lost, Mailbox, Post};
-pub use outgoing::Outgoing;
+pub use outgoing::{Form, Outgoing};
 pub use outgoing_push::{OutgoingPush, OutgoingRow};

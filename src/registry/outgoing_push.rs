@@ -10,6 +10,7 @@ use synchub_rules::push::{Logged, PushBody, PushRow};
 use synchub_rules::record::{Head, Scope, weight};
 
 use super::outgoing::Outgoing;
+use crate::observe::Trail;
 
 /// A push with its frames, made when somebody first needs them (invariant 10).
 #[derive(Debug)]
@@ -87,10 +88,10 @@ pub enum OutgoingRow {
 }
 
 impl OutgoingRow {
-    /// Wraps what a commit logged.
-    pub fn new(logged: &Logged) -> Self {
+    /// Wraps what a commit logged; `trail` is that of a traced batch.
+    pub fn new(logged: &Logged, trail: Option<Arc<Trail>>) -> Self {
         match logged {
-            Logged::Change(row) => Self::Change(Arc::new(Outgoing::new(Arc::clone(row)))),
+            Logged::Change(row) => Self::Change(Arc::new(Outgoing::new(Arc::clone(row)).on_trail(trail))),
             Logged::Push(row) => Self::Push(Arc::new(OutgoingPush::new((**row).clone()))),
         }
     }

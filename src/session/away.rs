@@ -7,6 +7,7 @@ use super::connected::EPOCH_CHANGED;
 use super::deps::Deps;
 use super::socket::Socket;
 use crate::limits::Limited;
+use crate::observe::Metrics;
 
 /// How soon a peer may come back for which there was no place, in milliseconds at least.
 const TOO_MANY_MS: u64 = 5000;
@@ -53,9 +54,16 @@ impl Away {
     }
 
     /// Says so; returns the reason to close with.
-    pub(super) async fn say(self, socket: &mut Socket) -> Result<CloseReason, CloseReason> {
+    pub(super) async fn say(
+        self,
+        socket: &mut Socket,
+        metrics: &Metrics,
+    ) -> Result<CloseReason, CloseReason> {
         socket.writable().await?;
-        socket.send(socket.encoding().encode(&ServerFrame::Goaway(self.goaway)))?;
+        let frame = socket.encoding().encode(&ServerFrame::Goaway(self.goaway));
+        metrics.frames_sent.inc();
+        metrics.sent_bytes.inc_by(frame.len() as u64);
+        socket.send(frame)?;
         Ok(self.close)
     }
 }

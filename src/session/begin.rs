@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use synchub_protocol::client::Hello;
 use synchub_protocol::server::{Fresh, FreshReason, Limits, Origin, Welcome};
-use synchub_protocol::{ServerFrame, Timestamp, gzip};
+use synchub_protocol::{DELTA, ServerFrame, Timestamp, gzip};
 use synchub_rules::group::Author;
 use synchub_rules::push::Address;
 use synchub_rules::record::Sight;
@@ -20,6 +20,7 @@ use super::handshake::Greeting;
 use super::hints::recommended_batch;
 use super::holding::Holding;
 use super::in_flight::InFlights;
+use super::observed::Delivering;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::{Known, Progress};
@@ -33,7 +34,7 @@ use crate::registry::Subscriber;
 use crate::store::Registered;
 
 /// The optional parts of the protocol that this hub knows: none yet.
-const FEATURES: [&str; 0] = [];
+const FEATURES: [&str; 1] = [DELTA];
 
 impl Session {
     /// Takes the device's place and queues `welcome`.
@@ -53,6 +54,8 @@ impl Session {
         } = greeting;
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
+        let unit = registered.unit.zip(identity.unit.as_deref());
+        deps.recorded_names.tell((registered.tenant, &identity.tenant), unit);
         let author = author(&identity, &registered, &hello, reach.sight());
         let known = known(&deps, &identity.tenant, hello.cursor.as_deref(), &registered);
         let address = Address {
@@ -79,7 +82,9 @@ impl Session {
         if offers {
             socket.inflated_bytes = Some(gzip::INFLATED_FRAMES * deps.settings.limits.max_frame_bytes);
         }
+        let id = deps.entropy.uuid_v7(deps.clock.now_us());
         let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
+        welcome.session_id = id.to_string();
         welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let subscriber =
@@ -88,6 +93,7 @@ impl Session {
             socket,
             author,
             tenant: registered.tenant,
+            takes_deltas: welcome.features.iter().any(|name| name == DELTA),
             has_install: hello.device.as_ref().is_some_and(|device| device.install_id.is_some()),
             audience,
             reach,
@@ -117,6 +123,8 @@ impl Session {
             sent: acknowledged,
             owed: 0,
             leaving: false,
+            delivering: Delivering::default(),
+            id,
             number: session,
             epoch: registered.place.epoch,
             allowance,
@@ -182,7 +190,7 @@ fn welcome(
     let now_us = deps.clock.now_us();
     Welcome {
         id: hello.id,
-        session_id: deps.entropy.uuid_v7(now_us).to_string(),
+        session_id: String::new(),
         server_time: Timestamp(now_us),
         epoch: registered.place.epoch,
         last_client_seq: registered.mark,

@@ -20,10 +20,12 @@ use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
 use super::deps::Deps;
+use super::live::is_urgent;
 use super::progress::NextPage;
+use super::remembered::{TailDelivery, tail_deliveries};
 use crate::observe::CatchUpCause;
 use crate::push::TailPage;
-use crate::registry::{Outgoing, OutgoingPush, OutgoingRow};
+use crate::registry::{Form, OutgoingPush};
 use crate::store::{LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
 
 /// What a snapshot frame takes at most, unless a single record is larger: the socket's buffers stay small.
@@ -40,8 +42,8 @@ pub(super) enum Page {
     Replay(Replay),
     /// The page begins below what the log still holds; where the log's head was then.
     Expired(Head),
-    /// The store did not answer; it is asked again.
-    Failed,
+    /// The store did not answer, for this reason; it is asked again.
+    Failed(String),
 }
 
 /// A page of the log, as frames for this session.
@@ -58,6 +60,12 @@ pub(super) struct Replay {
 enum Item {
     Change(Change),
     Push(OutgoingPush),
+}
+
+impl Item {
+    fn goes_first(&self) -> bool {
+        matches!(self, Self::Change(change) if is_urgent(change.priority))
+    }
 }
 
 /// The page that is being read.
@@ -113,8 +121,11 @@ impl Session {
         match page {
             Page::Snapshot(next, page) => self.on_snapshot_page(next, page),
             Page::Expired(head) => self.start_over(head),
-            Page::Replay(replay) => {
+            Page::Replay(mut replay) => {
                 let before = self.progress.at();
+                if self.own_state.is_on_poor_link() {
+                    replay.items.sort_by_key(|item| !item.goes_first());
+                }
                 for item in replay.items {
                     match item {
                         Item::Change(change) => self.push(&ServerFrame::DataUpdate(change)),
@@ -123,7 +134,9 @@ impl Session {
                 }
                 self.finish_page(replay.end, replay.at_head);
             }
-            Page::Failed => {}
+            Page::Failed(error) => {
+                self.log().in_scope(|| tracing::warn!(error, "a page could not be read; trying again"));
+            }
         }
     }
 
@@ -163,12 +176,17 @@ impl Session {
 
     /// Sends what memory holds, in the frames that live sessions were sent.
     fn on_tail_page(&mut self, page: &TailPage) {
-        let (encoding, compressed) = (self.socket.encoding(), self.socket.compresses());
+        let form = self.form();
         let before = self.progress.at();
-        for delivery in tail_deliveries(page, &self.audience) {
+        let mut deliveries = tail_deliveries(page, &self.audience);
+        if self.own_state.is_on_poor_link() {
+            deliveries.sort_by_key(|delivery| !delivery.goes_first());
+        }
+        for delivery in deliveries {
             match delivery {
-                TailDelivery::Change(outgoing, delivery) => {
-                    self.outbox.push_data(outgoing.frame(delivery, encoding, compressed));
+                TailDelivery::Change { outgoing, delivery, is_only } => {
+                    let delta = self.takes_deltas && is_only && self.audience.saw_before(&outgoing.row);
+                    self.outbox.push_data(outgoing.frame(delivery, Form { delta, ..form }));
                 }
                 TailDelivery::Push(push) => self.take_push(&push, before),
             }
@@ -245,9 +263,8 @@ async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
 }
 
 async fn failed<E: fmt::Display>(error: &E) -> Page {
-    tracing::warn!(%error, "a page could not be read; trying again");
     tokio::time::sleep(RETRY).await;
-    Page::Failed
+    Page::Failed(error.to_string())
 }
 
 /// Changes and pushes as they go out, by place.
@@ -300,55 +317,13 @@ fn change(delivery: &PageDelivery, row: &PageRow, view: &View) -> Option<Change>
         operation,
         mobile_id: record.key,
         version: record.version,
+        base_version: None,
         data: (delivery.delivery == Delivery::Upsert).then(|| Arc::clone(&record.data)),
         changed: None,
         priority: record.priority,
         origin: (*row.origin).clone(),
         server_timestamp: Timestamp(record.time_us),
     })
-}
-
-/// What a page of the tail brings at a place.
-enum TailDelivery {
-    Change(Arc<Outgoing>, Delivery),
-    Push(Arc<OutgoingPush>),
-}
-
-/// For each record of a tail page its newest row, at the place of its first, and what it is to the
-/// session: the tail reaches the log's head, so the newest row says what holds now (C5).
-fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<TailDelivery> {
-    let mut order: Vec<(OutgoingRow, bool)> = Vec::new();
-    let mut places: HashMap<RecordNo, usize> = HashMap::new();
-    for outgoing in &page.rows {
-        let OutgoingRow::Change(outgoing) = outgoing else {
-            order.push((outgoing.clone(), false));
-            continue;
-        };
-        let row = &outgoing.row;
-        let Some(filters) = audience.domains.get(&row.domain) else { continue };
-        let seen = row.before.as_ref().is_some_and(|view| route::is_in_view(view, &audience.sight, filters));
-        let place = *places.entry(row.record).or_insert(order.len());
-        if place == order.len() {
-            let newest = page.newest.get(&row.record).unwrap_or(outgoing);
-            order.push((OutgoingRow::Change(Arc::clone(newest)), false));
-        }
-        order[place].1 |= seen;
-    }
-    let deliveries = order.into_iter().filter_map(|(row, seen)| {
-        let newest = match row {
-            OutgoingRow::Change(newest) => newest,
-            OutgoingRow::Push(push) => return Some(TailDelivery::Push(push)),
-        };
-        let filters = audience.domains.get(&newest.row.domain)?;
-        let delivery = match &newest.row.after {
-            Some(view) if route::is_in_view(view, &audience.sight, filters) => Delivery::Upsert,
-            Some(_) if seen => Delivery::Remove,
-            None if seen => Delivery::Delete,
-            _ => return None,
-        };
-        Some(TailDelivery::Change(newest, delivery))
-    });
-    deliveries.collect()
 }
 
 /// Cuts records into parts whose frames stay within `limit`; a single larger record goes alone.

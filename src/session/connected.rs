@@ -1,6 +1,7 @@
 //! The loop of a session that said hello.
 
 use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use synchub_protocol::{CloseReason, ErrorCode, ServerFrame, gzip};
 use synchub_rules::group::{Author, Decision};
 use synchub_rules::push::Address;
 use synchub_rules::route::Audience;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
+use uuid::Uuid;
 
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
@@ -19,6 +21,7 @@ use super::event::Event;
 use super::hints::backoff_ms;
 use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
+use super::observed::Delivering;
 use super::outbox::Outbox;
 use super::own_state::{OwnState, Renewal};
 use super::progress::Progress;
@@ -56,6 +59,8 @@ pub(super) struct Session {
     pub(super) author: Author,
     pub(super) tenant: i64,
     pub(super) has_install: bool,
+    /// Whether the client takes changes as the fields that changed.
+    pub(super) takes_deltas: bool,
     pub(super) reach: Reach,
     pub(super) audience: Arc<Audience>,
     pub(super) subscriptions: Subscriptions,
@@ -85,6 +90,10 @@ pub(super) struct Session {
     /// The place that the last answer named: a position has to reach it (C7).
     pub(super) owed: u64,
     pub(super) leaving: bool,
+    /// Deliveries of traced batches.
+    pub(super) delivering: Delivering,
+    /// What `welcome` called the session.
+    pub(super) id: Uuid,
     /// The session's number on this node.
     pub(super) number: u64,
     pub(super) epoch: u64,
@@ -102,8 +111,9 @@ impl Session {
 
     /// Runs until there is a reason to end.
     pub(super) async fn run(&mut self) -> CloseReason {
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            if let Err(reason) = self.step().await {
+            if let Err(reason) = self.step(alarm.as_mut()).await {
                 return reason;
             }
         }
@@ -118,13 +128,18 @@ impl Session {
     /// - the node commands (goaway, replaced), or the feed offered rows;
     /// - the key of a token that renews the session's was asked for;
     /// - the peer said something, or the socket has room again.
-    async fn step(&mut self) -> Result<(), CloseReason> {
+    async fn step(&mut self, mut alarm: Pin<&mut Sleep>) -> Result<(), CloseReason> {
         if self.timers.due(Instant::now()) != Due::Nothing {
             return self.on_timer();
         }
         self.fill();
+        self.write_at_once().await?;
         let wants_to_send = !self.outbox.is_empty();
         let deadline = self.looks_again().map_or(self.timers.next(), |again| again.min(self.timers.next()));
+        // One that rings early does no harm, and setting it for each row would cost more than the row.
+        if alarm.is_elapsed() || deadline < alarm.deadline() {
+            alarm.as_mut().reset(deadline);
+        }
         // None comes first always: a peer that sends without end must not hold up its own answers.
         tokio::select! {
             biased;
@@ -136,7 +151,7 @@ impl Session {
             () = self.mailbox.woken() => self.on_woken(),
             verified = self.renewal.next() => self.on_verified(verified),
             event = self.socket.event(wants_to_send) => self.on_event(event),
-            () = sleep_until(deadline) => Ok(()),
+            () = alarm => Ok(()),
         }
     }
 
@@ -195,20 +210,31 @@ impl Session {
         }
     }
 
-    /// Sends what fits.
+    /// Sends what waits if there is room now: a live change needs no other turn of the loop.
+    async fn write_at_once(&mut self) -> Result<(), CloseReason> {
+        if self.outbox.is_empty() || !self.socket.has_room_now().await? {
+            return Ok(());
+        }
+        self.write()?;
+        if self.outbox.is_empty() { self.socket.flush_at_once().await } else { Ok(()) }
+    }
+
+    /// Sends what fits, and queues what follows.
     fn write(&mut self) -> Result<(), CloseReason> {
         self.timers.said(Instant::now());
-        while self.socket.has_room() {
-            let Some(frame) = self.outbox.pop() else {
+        let (mut frames, mut bytes) = (0, 0);
+        loop {
+            if self.outbox.is_empty() {
                 self.fill();
-                if self.outbox.is_empty() {
-                    break;
-                }
-                continue;
-            };
-            self.deps.metrics.frames_sent.inc();
-            self.deps.metrics.sent_bytes.inc_by(frame.len() as u64);
+            }
+            let Some(frame) = self.outbox.pop_if(self.socket.has_room()) else { break };
+            (frames, bytes) = (frames + 1, bytes + frame.len() as u64);
             self.socket.send(frame)?;
+        }
+        if frames > 0 {
+            self.deps.metrics.frames_sent.inc_by(frames);
+            self.deps.metrics.sent_bytes.inc_by(bytes);
+            self.end_deliveries();
         }
         let is_answered = self.answers.is_empty() && self.publications.is_empty();
         if self.leaving && is_answered && !self.outbox.has_control() {
@@ -219,20 +245,20 @@ impl Session {
 
     fn on_settled(&mut self, settled: Settled) -> Result<(), CloseReason> {
         match settled {
-            Settled::Decided(in_flight, decision) => self.on_decision(&in_flight, decision),
+            Settled::Decided(in_flight, decision) => self.on_decision(in_flight, decision),
             Settled::Refused(error) => self.say(&ServerFrame::Error(error)),
         }
     }
 
     fn on_decision(
         &mut self,
-        in_flight: &InFlight,
+        mut in_flight: InFlight,
         decision: Result<Decision, SubmitError>,
     ) -> Result<(), CloseReason> {
         let id = Some(in_flight.id);
+        self.observe_decision(&mut in_flight, &decision);
         match decision {
             Ok(Decision::Answered(answer)) => {
-                self.count(&answer);
                 self.owed = self.owed.max(answer.seq);
                 // A position follows, though the place may have been named before (C2).
                 self.named = None;
@@ -261,16 +287,6 @@ impl Session {
         }
     }
 
-    fn count(&self, answer: &synchub_rules::group::BatchAnswer) {
-        self.deps.metrics.batches.inc();
-        if answer.repeated {
-            self.deps.metrics.batches_repeated.inc();
-        }
-        for outcome in &answer.outcomes {
-            self.deps.metrics.entries.of(outcome.stored.status).inc();
-        }
-    }
-
     fn on_timer(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         match self.timers.due(now) {
@@ -296,6 +312,11 @@ impl Session {
         if matches!(self.mode, Mode::CatchUp(_)) || self.outbox.has_data() {
             return self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
         }
+        self.name_place();
+    }
+
+    /// Queues a `position` behind what is queued, if the place moved.
+    pub(super) fn name_place(&mut self) {
         self.reach_head();
         let seq = self.progress.place().seq;
         if self.named != Some(seq) {

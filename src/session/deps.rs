@@ -13,8 +13,9 @@ use crate::config::Settings;
 use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::limits::Limits;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Traces};
 use crate::push::{Feeds, Publisher, Throttle};
+use crate::recorder::Names;
 use crate::registry::Devices;
 use crate::store::Store;
 use crate::sync::Engine;
@@ -27,6 +28,8 @@ pub struct Deps {
     pub store: std::sync::Arc<dyn Store>,
     /// Decides batches.
     pub engine: Engine,
+    /// What a recording has to know of sessions.
+    pub recorded_names: Names,
     /// Changes going out.
     pub feeds: Feeds,
     /// Live sessions.
@@ -55,6 +58,8 @@ pub struct Deps {
     pub entropy: SharedEntropy,
     /// The numbers.
     pub metrics: Metrics,
+    /// Traces of some batches.
+    pub traces: Traces,
     /// Makes and reads cursors.
     pub cursors: CursorKey,
     /// Pages that may be read from the store at once.

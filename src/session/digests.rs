@@ -109,7 +109,7 @@ impl Session {
                 self.say(&ServerFrame::DigestResult(DigestResult { id, seq, domains }))
             }
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, "a digest could not be read");
+                self.log().in_scope(|| tracing::warn!(%error, "a digest could not be read"));
                 self.refuse(
                     Some(id),
                     ErrorCode::Unavailable,
@@ -117,7 +117,7 @@ impl Session {
                 )
             }
             Err(error @ StoreError::Corrupt(_)) => {
-                tracing::error!(%error, "a digest could not be read");
+                self.log().in_scope(|| tracing::error!(%error, "a digest could not be read"));
                 self.refuse(Some(id), ErrorCode::Internal, "the digest could not be read")
             }
         }

@@ -85,19 +85,21 @@ async fn wait_for_hello(
             Event::Ended(reason) => return Err(reason),
         };
         deps.metrics.frames_received.inc();
+        deps.metrics.received_bytes.inc_by(frame.len() as u64);
         let error = match decode_client(socket.encoding(), &frame) {
             Ok(ClientFrame::Hello(hello)) => {
                 let id = hello.id;
                 match accept(deps, hello, (token.as_deref(), address)).await {
                     Ok(greeting) => return Ok(Box::new(greeting)),
                     Err(Refusal::Close(reason)) => return Err(reason),
-                    Err(Refusal::Away(away)) => return Err(away.say(socket).await?),
+                    Err(Refusal::Away(away)) => return Err(away.say(socket, &deps.metrics).await?),
                     Err(Refusal::Error(code, message)) => ErrorFrame::new(Some(id), code, message),
                 }
             }
             Ok(frame) => ErrorFrame::new(frame.id(), ErrorCode::Unauthorized, "say hello first"),
-            Err(DecodeError::Undecodable(cause)) => {
-                tracing::debug!(cause, "closing: not a frame");
+            // What the decoder says of it may quote it.
+            Err(DecodeError::Undecodable(_)) => {
+                tracing::debug!(bytes = frame.len(), "closing: not a frame");
                 return Err(CloseReason::Undecodable);
             }
             Err(DecodeError::BadRequest { kind, id, message }) if kind == "hello" => {
@@ -108,7 +110,10 @@ async fn wait_for_hello(
             }
         };
         socket.writable().await?;
-        socket.send(socket.encoding().encode(&ServerFrame::Error(error)))?;
+        let frame = socket.encoding().encode(&ServerFrame::Error(error));
+        deps.metrics.frames_sent.inc();
+        deps.metrics.sent_bytes.inc_by(frame.len() as u64);
+        socket.send(frame)?;
     }
 }
 

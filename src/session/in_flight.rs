@@ -8,6 +8,7 @@ use synchub_protocol::server::ErrorFrame;
 use synchub_rules::group::Decision;
 use uuid::Uuid;
 
+use crate::observe::Span;
 use crate::sync::{Answer, SubmitError};
 
 /// How many refusals may wait. Who sends on and on while nothing is answered is not listening.
@@ -18,6 +19,10 @@ const REFUSALS: usize = 1024;
 pub(super) struct InFlight {
     pub(super) id: u64,
     pub(super) batch_id: Uuid,
+    /// When its frame had been read, in microseconds.
+    pub(super) received_us: i64,
+    /// The span of a traced batch; it ends with this.
+    pub(super) trace: Option<Box<Span>>,
     pub(super) answer: Answer,
 }
 
@@ -99,7 +104,7 @@ mod tests {
     async fn refusals_wait_for_the_batches_before_them_and_are_bounded() {
         let mut in_flights = InFlights::default();
         let (sender, answer) = oneshot::channel();
-        in_flights.push(InFlight { id: 1, batch_id: Uuid::nil(), answer });
+        in_flights.push(InFlight { id: 1, batch_id: Uuid::nil(), received_us: 0, trace: None, answer });
         let error = || ErrorFrame::new(Some(2), ErrorCode::TooManyInFlight, "wait");
         for _ in 0..REFUSALS {
             in_flights.refuse(error()).unwrap();

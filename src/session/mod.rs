@@ -21,6 +21,7 @@ mod hints;
 mod holding;
 mod in_flight;
 mod live;
+mod observed;
 mod on_client;
 mod outbox;
 mod own_state;
@@ -30,6 +31,7 @@ mod publications;
 mod push_reads;
 mod pushes;
 mod read_pool;
+mod remembered;
 mod socket;
 mod subscriptions;
 mod throttle;
@@ -79,7 +81,9 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
         Ok(greeting) => {
             let _counted = deps.metrics.session(encoding);
             let mut session = connected::Session::new(Arc::clone(&deps), socket, *greeting);
+            session.log_begin();
             let reason = session.run().await;
+            session.log_end(reason);
             socket = session.into_socket();
             reason
         }
@@ -96,7 +100,7 @@ pub async fn turn_away(deps: &Deps, upgraded: Upgraded) {
     let mut socket =
         Socket::new(upgraded.io, &upgraded.read_ahead, upgraded.encoding, limit, &deps.reading).await;
     let away = Away::too_many(deps);
-    let reason = away.say(&mut socket).await.unwrap_or_else(|reason| reason);
+    let reason = away.say(&mut socket, &deps.metrics).await.unwrap_or_else(|reason| reason);
     deps.metrics.closes.of(reason).inc();
     let _ = timeout(CLOSE_TIMEOUT, socket.close(reason)).await;
 }

@@ -33,11 +33,12 @@ impl Session {
     pub(super) fn on_frame(&mut self, frame: &[u8]) -> Result<(), CloseReason> {
         self.deps.metrics.frames_received.inc();
         self.deps.metrics.received_bytes.inc_by(frame.len() as u64);
+        let read = (self.deps.traces.now_us(), frame.len());
         match decode_client(self.socket.encoding(), frame) {
             Ok(ClientFrame::Hello(_)) => Err(CloseReason::Misbehaved),
             Ok(ClientFrame::Subscribe(subscribe)) => self.on_subscribe(subscribe),
             Ok(ClientFrame::Unsubscribe(unsubscribe)) => self.on_unsubscribe(&unsubscribe),
-            Ok(ClientFrame::Sync(sync)) => self.on_sync(sync),
+            Ok(ClientFrame::Sync(sync)) => self.on_sync(sync, read),
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
             Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
             Ok(ClientFrame::Token(token)) => self.on_token(token),
@@ -53,8 +54,9 @@ impl Session {
                 self.sample_clock(ping.client_time, now_us);
                 self.say(&ServerFrame::Pong(Pong { id: ping.id, server_time: Timestamp(now_us) }))
             }
-            Err(DecodeError::Undecodable(cause)) => {
-                tracing::debug!(cause, "closing: not a frame");
+            // What the decoder says of it may quote it.
+            Err(DecodeError::Undecodable(_)) => {
+                self.log().in_scope(|| tracing::debug!(bytes = frame.len(), "closing: not a frame"));
                 Err(CloseReason::Undecodable)
             }
             Err(DecodeError::UnknownType { id, kind }) => self.refuse_type(id, &kind),
@@ -76,7 +78,8 @@ impl Session {
         self.refuse(id, ErrorCode::UnknownType, format!("this hub knows no `{kind}`"))
     }
 
-    fn on_sync(&mut self, sync: Sync) -> Result<(), CloseReason> {
+    /// `read`: when the frame was read, if that is to be known, and its size.
+    fn on_sync(&mut self, sync: Sync, read: (Option<i64>, usize)) -> Result<(), CloseReason> {
         let (id, batch_id) = (sync.id, sync.batch_id);
         if self.identity.role != Role::Device {
             return self.forbid(Some(id), "only devices send batches");
@@ -97,14 +100,18 @@ impl Session {
         }
         let now_us = self.deps.clock.now_us();
         self.sample_clock(sync.client_time, now_us);
+        let trace = self.trace_batch(&sync, read);
         let context = (self.identity.tenant.as_str(), &self.deps.catalog, &self.deps.settings.limits);
         match validate::batch(sync, self.author.clone(), self.has_install, context, now_us) {
             Ok(submission) => {
-                let answer = self.deps.engine.submit(self.tenant, submission);
-                self.answers.push(InFlight { id, batch_id, answer });
+                let answer = self.deps.engine.submit_traced(self.tenant, submission, trace.as_deref());
+                self.answers.push(InFlight { id, batch_id, received_us: now_us, trace, answer });
                 Ok(())
             }
-            Err(error) => self.refuse_batch(id, error.code(), error.to_string()),
+            Err(error) => {
+                self.log_refused(batch_id, error.code().as_str());
+                self.refuse_batch(id, error.code(), error.to_string())
+            }
         }
     }
 
@@ -195,9 +202,10 @@ impl Session {
 
     /// Holds a cursor against the log beside the session, which is told like all others if the epoch rises.
     fn examine(&self, witness: Witness) {
-        let deps = Arc::clone(&self.deps);
+        let (deps, log) = (Arc::clone(&self.deps), self.log());
         self.deps.tasks.spawn(async move {
             if let Err(error) = deps.store.examine(witness).await {
+                let _in = log.enter();
                 tracing::warn!(%error, "a cursor could not be held against the log; its device shows it again");
             }
         });

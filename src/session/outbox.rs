@@ -1,7 +1,8 @@
 //! The two lanes of a session: control, and data in one order (protocol: Carrier).
 //!
 //! Control frames may overtake data frames. The control lane is bounded: a peer that does not even read
-//! answers is closed. The data lane holds at most one page; the session fills it only when it is empty.
+//! answers is closed. The data lane holds at most one page; the session fills it only when it is empty. On a
+//! poor link live changes that are urgent overtake those that are not, and nothing else.
 
 use std::collections::VecDeque;
 
@@ -17,6 +18,8 @@ pub(super) struct Outbox {
     control: VecDeque<Bytes>,
     control_bytes: usize,
     data: VecDeque<Bytes>,
+    /// Changes that go after all of `data`: more urgent ones may still come before them.
+    later: VecDeque<Bytes>,
     /// Bytes of `subscribed` frames since the data lane was last empty.
     subscribed_bytes: usize,
 }
@@ -33,9 +36,25 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a frame of the data lane.
+    /// Queues a frame of the data lane, after everything that is there.
     pub(super) fn push_data(&mut self, frame: Bytes) {
+        self.data.append(&mut self.later);
         self.data.push_back(frame);
+    }
+
+    /// Queues a change before the changes that are not urgent.
+    pub(super) fn push_urgent(&mut self, frame: Bytes) {
+        self.data.push_back(frame);
+    }
+
+    /// Queues a change that urgent ones may overtake.
+    pub(super) fn push_later(&mut self, frame: Bytes) {
+        self.later.push_back(frame);
+    }
+
+    /// Whether changes wait that urgent ones may overtake.
+    pub(super) fn has_later(&self) -> bool {
+        !self.later.is_empty()
     }
 
     /// Queues a `subscribed`, an answer in the data lane; what piles up is bounded like other answers.
@@ -45,8 +64,12 @@ impl Outbox {
         if self.subscribed_bytes > CONTROL_BYTES { Err(CloseReason::TooSlow) } else { Ok(()) }
     }
 
-    /// The next frame, control first.
-    pub(super) fn pop(&mut self) -> Option<Bytes> {
+    /// The next frame, control first, if there is room for it.
+    pub(super) fn pop_if(&mut self, has_room: bool) -> Option<Bytes> {
+        if has_room { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.control.pop_front() {
             self.control_bytes -= frame.len();
             return Some(frame);
@@ -55,15 +78,16 @@ impl Outbox {
         if self.data.is_empty() {
             self.subscribed_bytes = 0;
         }
-        if frame.is_none() && self.data.capacity() > 64 {
+        let frame = frame.or_else(|| self.later.pop_front());
+        if frame.is_none() && self.data.capacity() + self.later.capacity() > 64 {
             // An idle session keeps no buffer.
-            self.data = VecDeque::new();
+            (self.data, self.later) = (VecDeque::new(), VecDeque::new());
         }
         frame
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.control.is_empty() && self.data.is_empty()
+        self.control.is_empty() && !self.has_data()
     }
 
     pub(super) fn has_control(&self) -> bool {
@@ -71,12 +95,12 @@ impl Outbox {
     }
 
     pub(super) fn has_data(&self) -> bool {
-        !self.data.is_empty()
+        !self.data.is_empty() || self.has_later()
     }
 
     /// How many frames of the data lane wait.
     pub(super) fn data_frames(&self) -> usize {
-        self.data.len()
+        self.data.len() + self.later.len()
     }
 }
 
@@ -93,6 +117,23 @@ mod tests {
         assert_eq!(outbox.pop().unwrap(), "data");
         assert!(outbox.push_control(Bytes::from(vec![0; CONTROL_BYTES])).is_ok());
         assert_eq!(outbox.push_control(Bytes::from_static(b"x")), Err(CloseReason::TooSlow));
+    }
+
+    #[test]
+    fn bw4_urgent_changes_overtake_others_and_nothing_else() {
+        let mut outbox = Outbox::default();
+        outbox.push_data(Bytes::from_static(b"snapshot"));
+        for (frame, urgent) in [("1", false), ("2", true), ("3", false), ("4", true)] {
+            let frame = Bytes::from_static(frame.as_bytes());
+            if urgent { outbox.push_urgent(frame) } else { outbox.push_later(frame) }
+        }
+        assert_eq!((outbox.data_frames(), outbox.has_later()), (5, true));
+        outbox.push_data(Bytes::from_static(b"position"));
+        outbox.push_urgent(Bytes::from_static(b"5"));
+        outbox.push_control(Bytes::from_static(b"pong")).unwrap();
+        let sent: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+        assert_eq!(sent, ["pong", "snapshot", "2", "4", "1", "3", "position", "5"]);
+        assert!(outbox.is_empty() && !outbox.has_later());
     }
 
     #[test]

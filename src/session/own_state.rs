@@ -31,6 +31,11 @@ impl OwnState {
         self.battery_saver || self.app_state == AppState::Background
     }
 
+    /// Whether what is urgent goes before the rest (BW4).
+    pub(super) fn is_on_poor_link(&self) -> bool {
+        self.network_quality.as_str() == "poor"
+    }
+
     /// Takes what was said; the rest stays.
     fn take(&mut self, settings: &Settings) {
         self.battery_saver = settings.battery_saver.unwrap_or(self.battery_saver);

@@ -65,6 +65,9 @@ impl Session {
             let message = "the hub is closing this session; send the request again when you are back";
             return self.refuse(Some(id), ErrorCode::Unavailable, message);
         }
+        if let Some(error) = self.takes_entries(id, request.changes.len() + request.pushes.len())? {
+            return self.say(&ServerFrame::Error(error));
+        }
         let service = Service {
             tenant: self.tenant,
             epoch: self.epoch,

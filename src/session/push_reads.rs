@@ -38,7 +38,7 @@ pub(super) enum PushRead {
     /// The conflicts that await the user.
     Awaiting(Vec<Conflict>),
     /// The store did not answer; it is asked again.
-    Failed,
+    Failed(String),
 }
 
 /// Reads pushes at places, as many as fit, with the conflicts that they tell of.
@@ -76,9 +76,8 @@ pub(super) async fn done(read: Result<PushRead, StoreError>) -> PushRead {
     match read {
         Ok(read) => read,
         Err(error) => {
-            tracing::warn!(%error, "pushes could not be read; trying again");
             tokio::time::sleep(RETRY).await;
-            PushRead::Failed
+            PushRead::Failed(error.to_string())
         }
     }
 }

@@ -175,7 +175,9 @@ impl Session {
                     self.push(&alerts::again(&conflict, &self.audience.sight));
                 }
             }
-            PushRead::Failed => {}
+            PushRead::Failed(error) => {
+                self.log().in_scope(|| tracing::warn!(error, "pushes could not be read; trying again"));
+            }
         }
     }
 

@@ -71,6 +71,11 @@ impl Timers {
         self.position_due.get_or_insert(now + delay);
     }
 
+    /// Whether a position that is wanted has waited for half its time.
+    pub(super) fn is_half_due(&self, now: Instant, delay: Duration) -> bool {
+        self.position_due.is_some_and(|due| now + delay / 2 >= due)
+    }
+
     /// The session's token ends at `at` from now on.
     pub(super) fn renew(&mut self, at: Instant) {
         self.token_ends = at;
@@ -122,8 +127,11 @@ mod tests {
         assert_eq!((timers.due(at(24)), timers.next()), (Due::Nothing, at(25)));
         timers.want_position(at(3), Duration::from_secs(1));
         timers.want_position(at(3), Duration::from_secs(9));
+        let is_half_due = |secs| timers.is_half_due(at(secs), Duration::from_secs(2));
+        assert_eq!((is_half_due(2), is_half_due(3)), (false, true));
         assert_eq!((timers.next(), timers.due(at(4))), (at(4), Due::Position));
         timers.positioned(at(4));
+        assert!(!timers.is_half_due(at(4), Duration::from_secs(2)), "none is wanted");
         assert_eq!(timers.due(at(25)), Due::Heartbeat);
         timers.said(at(25));
         assert_eq!(

@@ -14,9 +14,11 @@ use super::SubmitError;
 use super::failures::Failures;
 use super::load::Load;
 use super::queue::Queue;
+use super::trace::{GroupTrace, rows_of};
 use crate::bus::{Bus, Update};
 use crate::clock::SharedClock;
-use crate::observe::{Metrics, PushKind};
+use crate::observe::{CommitFailure, Metrics, PushKind, SpanPlace};
+use crate::recorder::Recorder;
 use crate::store::{CommitError, Committed, Group, Store};
 
 /// The task that commits.
@@ -26,6 +28,7 @@ pub(super) struct Committer {
     pub(super) load: Arc<Load>,
     pub(super) store: Arc<dyn Store>,
     pub(super) bus: Arc<dyn Bus>,
+    pub(super) recorder: Recorder,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
     pub(super) failures: Failures,
@@ -35,42 +38,53 @@ impl Committer {
     /// Commits group after group until the queue is closed and empty.
     pub(super) async fn run(self) {
         while let Some((tenant, group)) = self.queue.next().await {
-            let (submissions, senders): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            let (submissions, mut senders): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             let bytes = submissions.iter().map(|submission: &Submission| submission.heap).sum();
+            let entries = submissions.iter().map(|submission| submission.entries.len()).sum();
+            let trace = GroupTrace::begin(&mut senders, entries);
             self.load.begin();
-            let answers = self.decide(tenant, submissions).await;
+            let answers = self.decide(tenant, submissions, &trace.places()).await;
             self.load.end();
             self.queue.answered(bytes);
+            trace.end(&answers);
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // A session that went away finds its answer under the same batch_id later.
-                let _ = sender.send(answer);
+                let _ = sender.answer.send(answer);
             }
         }
     }
 
-    async fn decide(&self, tenant: TenantNo, group: Vec<Submission>) -> Vec<Result<Decision, SubmitError>> {
+    /// Decides a group; `commits` has the span of each traced batch, or is empty.
+    async fn decide(
+        &self,
+        tenant: TenantNo,
+        group: Vec<Submission>,
+        commits: &[Option<SpanPlace>],
+    ) -> Vec<Result<Decision, SubmitError>> {
         let entries = group.iter().map(|batch| batch.entries.len()).sum();
         let (count, group) = (group.len(), Arc::new(group));
-        match self.commit(tenant, Arc::clone(&group)).await {
+        match self.commit(tenant, Arc::clone(&group), commits).await {
             Ok(decisions) => decisions.into_iter().map(Ok).collect(),
             Err(CommitError::Unavailable(cause)) => {
+                self.metrics.commit_failures.of(CommitFailure::Unavailable).inc();
                 tracing::error!(
-                    tenant,
+                    tenant.no = tenant,
                     batches = count,
                     cause,
                     "the store cannot write; the batches stay with the devices"
                 );
-                self.failures.failed(entries, self.clock.now_us());
+                self.failures.failed(entries, self.clock.ticks_us());
                 vec![Err(SubmitError::Unavailable); count]
             }
             Err(CommitError::Refused(_)) if count > 1 => {
-                self.metrics.commit_failures.inc();
+                self.metrics.commit_failures.of(CommitFailure::Refused).inc();
                 let group = Arc::try_unwrap(group).unwrap_or_else(|shared| (*shared).clone());
-                self.decide_alone(tenant, group).await
+                self.decide_alone(tenant, group, commits).await
             }
             Err(CommitError::Refused(cause)) => {
-                self.metrics.commit_failures.inc();
-                tracing::error!(tenant, cause, "the store refused a batch");
+                self.metrics.commit_failures.of(CommitFailure::Refused).inc();
+                let batch_id = group.first().map(|batch| batch.batch_id.to_string());
+                tracing::error!(tenant.no = tenant, batch_id, cause, "the store refused a batch");
                 vec![Err(SubmitError::Internal)]
             }
         }
@@ -80,10 +94,12 @@ impl Committer {
         &self,
         tenant: TenantNo,
         group: Vec<Submission>,
+        commits: &[Option<SpanPlace>],
     ) -> Vec<Result<Decision, SubmitError>> {
         let mut answers = Vec::with_capacity(group.len());
-        for submission in group {
-            answers.extend(Box::pin(self.decide(tenant, vec![submission])).await);
+        for (index, submission) in group.into_iter().enumerate() {
+            let commits = commits.get(index..=index).unwrap_or_default();
+            answers.extend(Box::pin(self.decide(tenant, vec![submission], commits)).await);
         }
         answers
     }
@@ -92,19 +108,30 @@ impl Committer {
         &self,
         tenant: TenantNo,
         group: Arc<Vec<Submission>>,
+        commits: &[Option<SpanPlace>],
     ) -> Result<Vec<Decision>, CommitError> {
         let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let reads = plan::reads(&group);
         let started = self.clock.now_us();
-        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &group)));
+        let planned = Arc::clone(&group);
+        let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &planned)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
         self.failures.succeeded(entries);
-        self.metrics.commit(batches, entries, self.clock.now_us() - started);
-        Ok(self.announce(tenant, committed))
+        let us = self.clock.now_us() - started;
+        self.metrics.commit(batches, entries, us);
+        let seq = committed.head.seq;
+        tracing::debug!(tenant.no = tenant, batches, entries, us, seq, "a group was committed");
+        self.recorder.took(tenant, &group, &committed.decisions, &committed.rows);
+        Ok(self.announce(tenant, committed, commits))
     }
 
     /// Tells the bus what is durable now; of rows that cannot be routed only that they are there.
-    fn announce(&self, tenant: TenantNo, committed: Committed) -> Vec<Decision> {
+    fn announce(
+        &self,
+        tenant: TenantNo,
+        committed: Committed,
+        commits: &[Option<SpanPlace>],
+    ) -> Vec<Decision> {
         let Committed { decisions, rows, pushes, rows_are_bare, epoch, head } = committed;
         if !(rows.is_empty() && pushes.is_empty()) {
             for push in &pushes {
@@ -114,7 +141,9 @@ impl Committer {
             let pushes = pushes.into_iter().map(|row| Logged::Push(Arc::new(row)));
             let mut rows: Vec<_> = changes.chain(pushes).filter(|_| !rows_are_bare).collect();
             rows.sort_by_key(Logged::seq);
-            self.bus.publish(Update { tenant, epoch, rows: rows.into(), head });
+            let before = rows.first().map_or(head.seq, |first| first.seq() - 1);
+            let traces = rows_of(&decisions, commits, before);
+            self.bus.publish(Update { tenant, epoch, rows: rows.into(), head, traces });
         }
         decisions
     }

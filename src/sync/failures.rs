@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// How long a failure counts when nothing is written after it, whichever way the clock is set meanwhile.
-const RECENT_US: u64 = 10_000_000;
+/// How long a failure counts when nothing is written after it.
+const RECENT_US: i64 = 10_000_000;
 
 /// The last group that could not be written. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ impl Failures {
     }
 
     pub(super) fn are_recent(&self, now_us: i64) -> bool {
-        self.0.lock().is_some_and(|failed| now_us.abs_diff(failed.at_us) < RECENT_US)
+        self.0.lock().is_some_and(|failed| now_us - failed.at_us < RECENT_US)
     }
 }
 
@@ -43,7 +43,6 @@ mod tests {
         failures.failed(20, 5);
         failures.succeeded(19);
         assert!(failures.are_recent(10_000_004) && !failures.are_recent(10_000_005));
-        assert!(!failures.are_recent(-10_000_000), "the clock was set back");
         failures.succeeded(20);
         assert!(!failures.are_recent(6));
     }

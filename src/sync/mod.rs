@@ -10,6 +10,7 @@ mod load;
 mod outcome;
 pub mod publish;
 mod queue;
+mod trace;
 pub mod validate;
 
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use uuid::Uuid;
 use crate::bus::Bus;
 use crate::clock::SharedClock;
 use crate::config::{AdmissionSettings, CommitSettings};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, QueueLevel, Span};
+use crate::recorder::Recorder;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
@@ -53,10 +55,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the committer over a store; what it commits is told to the bus.
+    /// Starts the committer over a store; what it commits is told to the bus and the recorder.
     pub fn start(
         store: Arc<dyn Store>,
-        bus: Arc<dyn Bus>,
+        (bus, recorder): (Arc<dyn Bus>, Recorder),
         clock: SharedClock,
         (settings, admission): (&CommitSettings, &AdmissionSettings),
         metrics: Metrics,
@@ -70,6 +72,7 @@ impl Engine {
             load: Arc::clone(&load),
             store,
             bus,
+            recorder,
             clock,
             metrics,
             failures: failures.clone(),
@@ -78,16 +81,22 @@ impl Engine {
         Self { queue, load, failures }
     }
 
-    /// Whether the store could not write a group a moment ago, and none as large since.
-    pub fn is_failing(&self, now_us: i64) -> bool {
-        self.failures.are_recent(now_us)
+    /// Whether the store could not write a group a moment ago, and none as large since; by the clock's ticks.
+    pub fn is_failing(&self, ticks_us: i64) -> bool {
+        self.failures.are_recent(ticks_us)
     }
 
     /// Queues a batch. The answer comes after the commit that holds it (invariant 1); dropping it does
     /// not take the batch back.
     pub fn submit(&self, tenant: TenantNo, submission: Submission) -> Answer {
+        self.submit_traced(tenant, submission, None)
+    }
+
+    /// The same for a batch of which `span` may be a trace.
+    pub fn submit_traced(&self, tenant: TenantNo, submission: Submission, span: Option<&Span>) -> Answer {
         let (sender, answer) = oneshot::channel();
-        self.queue.push(tenant, submission, sender);
+        let trace = span.map(|span| Box::new(trace::Queued::begin(span)));
+        self.queue.push(tenant, submission, queue::Sender { answer: sender, trace });
         answer
     }
 
@@ -113,6 +122,12 @@ impl Engine {
     /// How busy the engine is, in percent of what it is to bear; may be more.
     pub fn load_percent(&self) -> u64 {
         self.load.percent()
+    }
+
+    /// How many entries wait to be committed, and what they take.
+    pub fn waiting(&self, now_us: i64) -> (usize, QueueLevel) {
+        let (entries, bytes, oldest) = self.queue.level();
+        (entries, QueueLevel { bytes: bytes as u64, age_us: oldest.map_or(0, |oldest| now_us - oldest) })
     }
 
     /// Takes no more batches; what is queued is still committed.

@@ -118,6 +118,38 @@ impl Disk {
     }
 
     /// Takes a frame of the data lane (C4, C6), and stores its cursor with the copy.
+    /// A frame with the whole record in place of the fields that changed; none where the copy is past it.
+    pub(crate) fn whole(&self, frame: &Value) -> Option<Value> {
+        let Some(base) = frame["base_version"].as_u64() else { return Some(frame.clone()) };
+        let id = frame["mobile_id"].as_str().unwrap();
+        let key = (frame["domain"].as_str().unwrap().to_owned(), id.to_owned());
+        let version = frame["version"].as_u64().unwrap();
+        let Some((held, data)) = self.copy.get(&key) else {
+            let gone = self.removed.get(&key);
+            assert!(
+                gone.is_some_and(|gone| *gone >= version),
+                "BW2: a delta of what was never sent: {frame}"
+            );
+            return None;
+        };
+        if *held >= version {
+            return None;
+        }
+        assert_eq!(*held, base, "BW2: a delta on a version that was not sent: {frame}");
+        let mut whole = frame.clone();
+        whole["data"] = data.clone();
+        whole.as_object_mut().unwrap().remove("base_version");
+        let fields = whole["data"].as_object_mut().unwrap();
+        for name in frame["changed"].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            match frame["data"].get(name) {
+                Some(value) => drop(fields.insert(name.to_owned(), value.clone())),
+                None => drop(fields.remove(name)),
+            }
+        }
+        Some(whole)
+    }
+
     pub(crate) fn take(&mut self, frame: &Value) {
         let domain = frame["domain"].as_str().unwrap_or_default();
         let known = self.confirmed.contains_key(domain);

@@ -105,6 +105,7 @@ impl World {
     }
 
     pub(crate) fn take(&mut self, at: usize, frame: &Value) {
+        let Some(frame) = &self.devices[at].disk.whole(frame) else { return };
         let kind = frame["type"].as_str().unwrap();
         let part = |name: &str| frame[name].as_str().unwrap_or_default().to_owned();
         self.ledgers[self.devices[at].tenant].count(format!(

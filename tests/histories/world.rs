@@ -139,6 +139,12 @@ impl World {
         if let Some(cursor) = &device.disk.cursor {
             more["cursor"] = json!(cursor);
         }
+        if self.chance.percent(50) {
+            more["features"] = json!(["delta"]);
+        }
+        if self.chance.percent(25) {
+            more["network_quality"] = json!("poor");
+        }
         if says_time {
             more["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
         }

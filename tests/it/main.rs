@@ -7,6 +7,7 @@ mod domains;
 mod engine;
 mod holes;
 mod limits;
+mod observe;
 mod push;
 mod session;
 mod store;

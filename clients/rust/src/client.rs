@@ -87,6 +87,7 @@ impl Client {
             ack_every: config.ack_every,
             keep_accepted: config.keep_accepted,
             compression: config.compression,
+            delta: config.delta,
             heartbeat_secs: config.heartbeat_secs,
         };
         let state =

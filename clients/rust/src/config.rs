@@ -14,6 +14,7 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::storage::{MemoryStorage, Storage};
 
 /// What a client is started with. [`Config::new`] gives defaults for everything but the first three.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// The hub's socket, such as `ws://127.0.0.1:8480/ws`.
     pub url: String,
@@ -48,6 +49,8 @@ pub struct Config {
     pub keep_accepted: Duration,
     /// Whether frames may be compressed with gzip, both ways. True by default.
     pub compression: bool,
+    /// Whether changes may come as the fields that changed, where that is less. True by default.
+    pub delta: bool,
     /// How many events a slow listener may fall behind before it misses some. 1024 by default.
     pub event_capacity: usize,
     /// The largest message taken from the hub, in bytes. 16 MiB by default.
@@ -78,6 +81,7 @@ impl Config {
             ack_every: Duration::from_secs(1),
             keep_accepted: Duration::from_hours(24),
             compression: true,
+            delta: true,
             event_capacity: 1024,
             max_message_bytes: 16 << 20,
             clock: Arc::new(SystemClock),

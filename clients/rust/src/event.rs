@@ -135,6 +135,8 @@ pub struct Stats {
     pub batches_sent: u64,
     /// Of these, those sent again on the same connection after a refusal.
     pub batches_resent: u64,
+    /// Requests, `hello` too, that the hub refused for the sake of a rate (`rate_limited`).
+    pub rate_limited: u64,
     /// Acknowledgements sent.
     pub acks: u64,
 }

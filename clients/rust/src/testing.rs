@@ -53,6 +53,7 @@ pub(crate) fn change(operation: ChangeOperation, mobile_id: Uuid, version: u64) 
         operation,
         mobile_id,
         version,
+        base_version: None,
         data: (!goes).then(|| Arc::new(data(&format!("v{version}")))),
         changed: None,
         priority: Priority::Normal,

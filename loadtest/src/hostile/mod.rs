@@ -5,7 +5,6 @@
 
 mod attacks;
 mod frames;
-mod process;
 mod report;
 mod wire;
 mod witness;
@@ -22,12 +21,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::attacks::{Attack, Means, QUICK, SLOW};
-use self::process::Process;
 use self::report::{Round, Tally};
 use self::witness::Witness;
 use crate::args::Hostile;
 use crate::chance::Chance;
 use crate::hub::{Hub, HubOptions, without_rates};
+use crate::process::Process;
 use crate::progress::say;
 use crate::timing::Durations;
 use crate::token::Signer;

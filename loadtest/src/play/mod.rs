@@ -178,6 +178,7 @@ fn entry(line: Line, version: u64, pace: &Pace) -> Entry {
     let data: Data = line.data;
     let mut entry = Entry::upsert(line.domain, line.mobile_id, version, data);
     entry.operation = line.operation;
+    entry.delta = line.delta;
     entry.client_timestamp = Some(pace.stamp(line.t_ms));
     entry
 }

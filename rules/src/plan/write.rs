@@ -114,6 +114,7 @@ impl Overlay {
             record: record.map_or(0, |record| record.no),
             key: key.1,
             version: version.unwrap_or(self.version_floor).max(self.epoch << 32) + 1,
+            base: version.unwrap_or(0),
             prev: record.map_or(0, place_before),
             time_us: 0,
             install: author.install,

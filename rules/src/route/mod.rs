@@ -9,7 +9,7 @@ mod replay;
 pub use past::was_in_view;
 pub use replay::{PageDelivery, PageRow, ReplayPage};
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use synchub_protocol::client::SubscriptionPriority;
@@ -34,7 +34,16 @@ pub struct Audience {
     /// What may be seen.
     pub sight: Sight,
     /// The filters of each domain; a domain that is not here is not sent.
-    pub domains: HashMap<DomainNo, Arc<Filters>>,
+    pub domains: BTreeMap<DomainNo, Arc<Filters>>,
+}
+
+impl Audience {
+    /// Whether the record was in view before a change.
+    pub fn saw_before(&self, row: &LogRow) -> bool {
+        let filters = self.domains.get(&row.domain);
+        let before = row.before.as_ref().zip(filters);
+        before.is_some_and(|(view, filters)| is_in_view(view, &self.sight, filters))
+    }
 }
 
 /// Whether a record is in somebody's view of its domain.

@@ -27,7 +27,7 @@ fn filters(filter: Option<Value>) -> Filters {
 /// Sees the tenant, the unit 900 and the user 102, and of the domain what has `f: 1`.
 fn reader() -> Audience {
     let filters = Arc::new(filters(Some(json!({"f": 1}))));
-    Audience { sight: device(20).sight, domains: HashMap::from([(domain(UNIT).no, filters)]) }
+    Audience { sight: device(20).sight, domains: BTreeMap::from([(domain(UNIT).no, filters)]) }
 }
 
 fn seen(hub: &Hub, audience: &Audience, from: u64) -> Vec<(u64, Delivery)> {

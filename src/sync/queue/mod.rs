@@ -12,6 +12,7 @@ use synchub_rules::record::{DeviceNo, TenantNo};
 use tokio::sync::{Notify, oneshot};
 
 use super::SubmitError;
+use super::trace::Queued;
 use crate::config::CommitSettings;
 
 /// The most entries that wait to be committed on a node, about a second of work. Beyond it a batch stays
@@ -30,7 +31,12 @@ const SMALL_ENTRIES: usize = 128;
 const OVERTAKEN_MOST: u32 = 8;
 
 /// Who waits for an answer.
-pub(super) type Sender = oneshot::Sender<Result<Decision, SubmitError>>;
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) answer: oneshot::Sender<Result<Decision, SubmitError>>,
+    /// The step of a traced batch that ends when its group is taken.
+    pub(super) trace: Option<Box<Queued>>,
+}
 
 type Waiting = (Submission, Sender);
 
@@ -146,7 +152,7 @@ impl Queue {
         if state.closed || !state.has_room(submission.size(), submission.heap) {
             drop(state);
             // Nobody listens any more when the receiver is gone.
-            let _ = sender.send(Err(SubmitError::Unavailable));
+            let _ = sender.answer.send(Err(SubmitError::Unavailable));
             return;
         }
         state.entries += submission.size();
@@ -168,6 +174,14 @@ impl Queue {
         let beyond = state.bytes.saturating_sub(WAITING_BYTES - KEPT_FOR_SMALL);
         let bytes = if state.waiting.is_empty() { 0 } else { beyond * 100 / KEPT_FOR_SMALL };
         entries.max(bytes) as u64
+    }
+
+    /// How many entries wait, about how many bytes they take, and when the oldest batch was received.
+    pub(super) fn level(&self) -> (usize, usize, Option<i64>) {
+        let state = self.state.lock();
+        let first = state.waiting.values().filter_map(|line| line.batches.front());
+        let oldest = first.map(|(submission, _)| submission.received_us).min();
+        (state.entries, state.bytes, oldest)
     }
 
     /// Gives back what a group took that was answered.

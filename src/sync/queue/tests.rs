@@ -15,6 +15,10 @@ use super::*;
 const MOST: Most = Most { batches: 4, entries: 300 };
 const LARGE: usize = SMALL_ENTRIES + 1;
 
+fn sender() -> Sender {
+    Sender { answer: oneshot::channel().0, trace: None }
+}
+
 /// A batch of a device that is told from others by its heap.
 fn batch(device: DeviceNo, entries: usize, mark: usize) -> Submission {
     let author = Author {
@@ -57,7 +61,7 @@ fn fault() -> SubmittedEntry {
 fn queue(batches: impl IntoIterator<Item = (TenantNo, Submission)>) -> Queue {
     let queue = Queue { state: Mutex::default(), wake: Notify::new(), most: MOST };
     for (tenant, batch) in batches {
-        queue.push(tenant, batch, oneshot::channel().0);
+        queue.push(tenant, batch, sender());
     }
     queue
 }
@@ -119,7 +123,7 @@ fn a_group_holds_so_many_batches_and_entries() {
     let queue = queue((1..=5).map(small));
     assert_eq!(next(&queue).1, [1, 2, 3], "no more entries");
     for mark in 6..=9 {
-        queue.push(1, batch(1, 1, mark), oneshot::channel().0);
+        queue.push(1, batch(1, 1, mark), sender());
     }
     assert_eq!(next(&queue).1, [4, 5, 6, 7], "no more batches");
     assert_eq!(next(&queue).1, [8, 9]);
@@ -130,7 +134,7 @@ fn a_group_holds_so_many_batches_and_entries() {
 fn a_large_batch_is_overtaken_so_often_and_no_more() {
     let queue = queue([(1, batch(1, LARGE, 1))]);
     for group in 0..=OVERTAKEN_MOST {
-        queue.push(1, batch(2, 1, 2), oneshot::channel().0);
+        queue.push(1, batch(2, 1, 2), sender());
         let expected = if group < OVERTAKEN_MOST { 2 } else { 1 };
         assert_eq!(next(&queue).1, [expected]);
     }

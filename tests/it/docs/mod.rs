@@ -118,16 +118,12 @@ fn every_link_of_a_page_leads_somewhere() {
 }
 
 #[test]
-fn every_command_and_every_series_stands_on_the_operators_page() {
+fn every_command_and_every_close_code_stands_on_the_operators_page() {
     let text = page("operating.md").text;
-    let metrics = synchub::observe::Metrics::new().render();
-    let series = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let mut names: Vec<String> = series.map(|name| format!("`{name}")).collect();
-    names.extend(
-        (4000..5000)
-            .filter(|code| synchub_protocol::CloseReason::from_code(*code).is_some())
-            .map(|code| format!("| {code} ")),
-    );
+    let mut names: Vec<String> = (4000..5000)
+        .filter(|code| synchub_protocol::CloseReason::from_code(*code).is_some())
+        .map(|code| format!("| {code} "))
+        .collect();
     for command in ["serve", "token", "check-config", "migrate", "backup", "restore", "show", "domains"] {
         names.push(format!("synchub {command}"));
     }

@@ -37,8 +37,9 @@ const RUN: [&str; 12] = [
 ];
 
 /// Measurements that take minutes as they stand, and what makes them short.
-const SHORTENED: [(&str, &str); 2] = [
+const SHORTENED: [(&str, &str); 3] = [
     ("synchub-loadtest replay ", " --lines 200"),
+    ("synchub-loadtest scenario ", " --duration 2 --devices 10"),
     ("synchub-loadtest scale ", " --small 100 --large 1000 --rounds 2"),
 ];
 

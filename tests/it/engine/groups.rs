@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use synchub::observe::CommitFailure;
 use uuid::Uuid;
 
 use crate::support::{Gate, Hello, Hub, Peer, Publisher};
@@ -99,7 +100,7 @@ async fn inv1_a_batch_that_the_store_refuses_fails_alone_in_its_group() {
         }
     }
     let metrics = &hub.node.deps().metrics;
-    let groups = (metrics.commit_groups.get(), metrics.commit_failures.get());
+    let groups = (metrics.commit_groups.get(), metrics.commit_failures.of(CommitFailure::Refused).get());
     assert_eq!(groups, (1 + 7, 1 + 1), "one before, seven alone; eight together and one alone refused");
     assert_eq!(count(&database, "SELECT count(*) FROM record"), 8);
     assert_eq!(count(&database, "SELECT count(*) FROM log"), 8);

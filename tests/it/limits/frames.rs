@@ -1,9 +1,11 @@
 //! Frames, entries and bytes over the limit: `rate_limited`, and nothing of the request is done.
 
 use serde_json::json;
+use synchub::auth::Role;
 use uuid::Uuid;
 
 use super::{SECOND_US, assert_limited, batch, hub};
+use crate::push::service::Service;
 use crate::support::{Hello, Peer, tickets};
 
 #[tokio::test]
@@ -115,5 +117,39 @@ async fn ws7_ten_thousand_offline_entries_pass_under_the_defaults() {
         let answer = peer.ask(batch(&entries)).await;
         assert_eq!(answer["type"], "sync_result", "{answer}");
     }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn p1_what_a_service_publishes_is_held_to_the_limits_on_its_socket_and_over_http() {
+    let hub = hub(|rates| rates.publisher_entries = 4).await;
+    let (mut bob, _) = Peer::live(&hub, &Hello::of("bob", "phone").to(&["task"])).await;
+    let token = hub.token("acme", "service", |grant| grant.role = Role::Publisher);
+    let mut service = Service::with(&hub, Role::Publisher, |_| {}).await;
+    let message = json!({"kind": "message", "to": {"user": "bob"}, "data": {"text": "come"}});
+    let change = json!({"domain": "task", "mobile_id": Uuid::now_v7(), "data": {"jobdesc": "dig"}});
+    let both = json!({"changes": [change], "pushes": [message]});
+    assert_eq!(service.ask(both).await["type"], "published");
+    let three = json!({"pushes": [message, message, message]});
+    assert_limited(&service.ask(three.clone()).await, 250);
+
+    let post = || {
+        let request = reqwest::Client::new().post(format!("{}/api/v2/push", hub.http())).bearer_auth(&token);
+        request.body(json!({"pushes": [message, message, message]}).to_string()).send()
+    };
+    let refused = post().await.unwrap();
+    assert_eq!((refused.status().as_u16(), &refused.headers()["Retry-After"]), (429, &"1".parse().unwrap()));
+    let said: serde_json::Value = serde_json::from_str(&refused.text().await.unwrap()).unwrap();
+    assert_eq!(
+        (&said["error"]["code"], &said["error"]["retry_after_ms"]),
+        (&json!("rate_limited"), &json!(250))
+    );
+    assert_eq!(hub.metric("synchub_limited_total{limit=\"entries\"}"), 2);
+
+    hub.clock.advance(SECOND_US / 4);
+    assert_eq!(post().await.unwrap().status().as_u16(), 200);
+    assert_limited(&service.ask(three).await, 750);
+    let messages = bob.quiet().await.iter().filter(|frame| frame["type"] == "message").count();
+    assert_eq!(messages, 4, "nothing of what was refused was done");
     hub.stop().await;
 }

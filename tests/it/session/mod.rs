@@ -1,5 +1,6 @@
 //! Sessions over real sockets, in raw frames.
 
+mod bandwidth;
 mod basics;
 mod batches;
 mod c10_acks;

@@ -123,7 +123,7 @@ async fn settings_are_kept_and_said_back() {
 async fn what_a_newer_client_says_is_passed_over() {
     let hub = Hub::start().await;
     let newer = json!({
-        "features": ["telepathy", "delta"], "compression": ["brotli", "zstd"], "later": {"a": [1]},
+        "features": ["telepathy", "order"], "compression": ["brotli", "zstd"], "later": {"a": [1]},
         "device": {"battery": 7}, "subscriptions": [{"domain": "ticket", "order": "newest"}],
     });
     let (mut peer, welcome) = Peer::hello(&hub, &Hello::of("alice", "a").with(newer)).await;

@@ -85,10 +85,30 @@ impl Copy {
             return;
         }
         match frame["operation"].as_str().unwrap() {
-            "create" | "update" => drop(self.records.insert(key, (version, frame["data"].clone()))),
+            "create" | "update" => {
+                if let Some(data) = self.whole(&key, frame) {
+                    self.records.insert(key, (version, data));
+                }
+            }
             "delete" | "remove" => drop(self.records.remove(&key)),
             other => panic!("unknown operation {other}"),
         }
+    }
+
+    /// The record after a change; none where a delta came after the record had left the view.
+    fn whole(&self, key: &Key, frame: &Value) -> Option<Value> {
+        let Some(base) = frame["base_version"].as_u64() else { return Some(frame["data"].clone()) };
+        let (version, mut data) = self.records.get(key)?.clone();
+        assert_eq!(version, base, "a delta on a version that was not sent: {frame}");
+        let fields = data.as_object_mut().unwrap();
+        for name in frame["changed"].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            match frame["data"].get(name) {
+                Some(value) => drop(fields.insert(name.to_owned(), value.clone())),
+                None => drop(fields.remove(name)),
+            }
+        }
+        Some(data)
     }
 
     /// The version that is held of a record; none if it is not.

@@ -2,15 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
-pub(super) struct Source {
+pub(crate) struct Source {
     /// From the root of the workspace, with `/`.
-    pub(super) path: String,
-    pub(super) text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// The text without comments, strings and test code, and the strings that it held.
-    pub(super) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> Code {
         let name = self.path.rsplit('/').next().unwrap();
         if name == "tests.rs" || self.path.contains("/tests/") {
             return Code::default();
@@ -19,7 +19,7 @@ impl Source {
     }
 
     /// The top-level module of the hub that the file belongs to.
-    pub(super) fn module(&self) -> Option<&str> {
+    pub(crate) fn module(&self) -> Option<&str> {
         let inner = self.path.strip_prefix("src/")?;
         Some(inner.split_once('/').map_or(inner.trim_end_matches(".rs"), |(module, _)| module))
     }
@@ -27,14 +27,14 @@ impl Source {
 
 /// Text in which only code is left, and the string literals with their places in it.
 #[derive(Default)]
-pub(super) struct Code {
-    pub(super) text: String,
-    pub(super) strings: Vec<(usize, String)>,
+pub(crate) struct Code {
+    pub(crate) text: String,
+    pub(crate) strings: Vec<(usize, String)>,
 }
 
 impl Code {
     /// The names in the text, with their places.
-    pub(super) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
         let is_name = |c: char| c.is_alphanumeric() || c == '_';
         let mut rest = 0;
         std::iter::from_fn(move || {
@@ -46,7 +46,7 @@ impl Code {
     }
 
     /// Every path below `root::`, groups taken apart.
-    pub(super) fn paths_below(&self, root: &str) -> Vec<Vec<String>> {
+    pub(crate) fn paths_below(&self, root: &str) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for (start, word) in self.words() {
             let after = self.text[start + word.len()..].trim_start();

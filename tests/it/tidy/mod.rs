@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the source has failed")]
 
-mod code;
+pub(crate) mod code;
 mod samples;
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ const RANKS: [(u8, &[&str]); 12] = [
     (5, &["sync"]),
     (4, &["catalog", "devices", "policies", "inbox"]),
     (3, &["store", "bus", "registry", "limits"]),
-    (2, &["auth"]),
+    (2, &["auth", "recorder"]),
     (1, &["observe"]),
     (0, &["config", "clock", "entropy", "tasks"]),
 ];
@@ -50,7 +50,8 @@ const BACK_ENDS: [BackEnd; 2] = [
 ];
 
 /// The files that may name the socket library.
-const SOCKET_FILES: [&str; 2] = ["src/session/socket.rs", "src/http/upgrade.rs"];
+const SOCKET_FILES: [&str; 3] =
+    ["src/session/socket/mod.rs", "src/session/socket/tests.rs", "src/http/upgrade.rs"];
 
 fn rank(module: &str) -> Option<u8> {
     RANKS.iter().find(|(_, modules)| modules.contains(&module)).map(|(rank, _)| *rank)
@@ -138,11 +139,11 @@ fn check_model(source: &Source) -> Vec<String> {
     used.into_iter().map(|name| format!("uses `{name}`, which it is there to judge")).collect()
 }
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(folder: &Path, sources: &mut Vec<Source>) {
+pub(crate) fn collect(folder: &Path, sources: &mut Vec<Source>) {
     for item in fs::read_dir(folder).unwrap() {
         let path = item.unwrap().path();
         if path.is_dir() {

@@ -109,7 +109,7 @@ fn the_socket_library_named_elsewhere_is_found() {
         check_socket_library(&source("src/session/live.rs", "fn a(m: tungstenite::Message) {}")).len(),
         1
     );
-    for path in ["src/session/socket.rs", "src/http/upgrade.rs", "clients/rust/src/socket.rs"] {
+    for path in ["src/session/socket/mod.rs", "src/http/upgrade.rs", "clients/rust/src/socket.rs"] {
         assert_eq!(check_socket_library(&source(path, text)), [""; 0], "{path}");
     }
     assert_eq!(check_socket_library(&source("src/session/live.rs", "// tungstenite")), [""; 0]);

@@ -7,9 +7,10 @@
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use synchub_protocol::Digest;
 use synchub_protocol::server::{Change, ChangeOperation, Snapshot, SnapshotRecord};
+use synchub_protocol::{Data, Digest};
 use uuid::Uuid;
 
 use crate::storage::{CopyRecord, Domain, Journal, Stored, StoredChange};
@@ -45,6 +46,10 @@ pub struct CopyStats {
     pub snapshot_records: u64,
     /// Data frames that were no news: their version was not higher than the one held, or nothing was held.
     pub skipped_repeats: u64,
+    /// Changes that came as the fields that changed, and were applied.
+    pub deltas: u64,
+    /// Changes that came so for a record that is not held any more.
+    pub deltas_without_base: u64,
     /// Frames that were ignored because their domain is not subscribed to.
     pub ignored: u64,
     /// Times that a record's version went down other than by a snapshot. Anything but 0 is a fault.
@@ -196,12 +201,18 @@ impl HubCopy {
             self.drop_record(&domain, mobile_id, journal);
             return Some(Touched { domain, mobile_id, version, operation: change.operation });
         }
-        let record = CopyRecord {
-            version,
-            data: change.data.unwrap_or_default(),
-            priority: change.priority,
-            server_timestamp: change.server_timestamp,
-        };
+        let Change { base_version, data, changed, priority, server_timestamp, .. } = change;
+        let mut data = data.unwrap_or_default();
+        if let Some(base) = base_version {
+            // Without the base it has left the view since: a later change brings it back whole.
+            let Some(record) = self.record(&domain, mobile_id).filter(|record| record.version == base) else {
+                self.stats.deltas_without_base += 1;
+                return None;
+            };
+            data = laid_over(&record.data, &data, &changed.unwrap_or_default());
+            self.stats.deltas += 1;
+        }
+        let record = CopyRecord { version, data, priority, server_timestamp };
         let replaced = self.put(&domain, mobile_id, record, journal);
         self.stats.version_regressions +=
             u64::from(replaced.as_ref().is_some_and(|old| old.version > version));
@@ -320,6 +331,18 @@ impl HubCopy {
         let known = self.subscribed.as_ref().and_then(|subscribed| subscribed.get(domain));
         known.cloned().unwrap_or_else(|| Domain::from(domain))
     }
+}
+
+/// A record with the fields of a delta laid over it; what the delta names and does not hold is gone.
+fn laid_over(record: &Data, delta: &Data, changed: &[String]) -> Arc<Data> {
+    let mut data = record.clone();
+    for name in changed {
+        match delta.get(name) {
+            Some(value) => data.insert(name.clone(), value.clone()),
+            None => data.remove(name),
+        };
+    }
+    Arc::new(data)
 }
 
 fn operation_on(replaced: Option<&CopyRecord>) -> ChangeOperation {

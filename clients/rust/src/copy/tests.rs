@@ -214,3 +214,33 @@ fn waiting_for_a_version_ends_when_it_is_held_or_gone() {
     f.change(Delete, id(4), 3);
     assert_eq!(f.copy.reached_version("task", id(4), 9), None, "it went another time");
 }
+
+#[test]
+fn bw2_a_delta_is_laid_over_the_version_that_it_names_and_no_other() {
+    let delta = |base, version, data: serde_json::Value, changed: &[&str]| Change {
+        base_version: Some(base),
+        data: Some(Arc::new(data.as_object().unwrap().clone())),
+        changed: Some(changed.iter().map(ToString::to_string).collect()),
+        ..change(Update, id(1), version)
+    };
+    let mut f = Fixture::holding(&[(id(1), 3)]);
+    let title = f.copy.record("task", id(1)).unwrap().data["title"].clone();
+    let place = delta(3, 4, serde_json::json!({"place": "roof"}), &["place"]);
+    f.copy.change(place.clone(), &mut f.journal).unwrap();
+    f.store();
+    let held = f.copy.record("task", id(1)).unwrap();
+    assert_eq!((held.version, &held.data["title"], &held.data["place"]), (4, &title, &"roof".into()));
+    assert_eq!(f.copy.change(place, &mut f.journal), None, "C6: it comes again");
+    f.copy.change(delta(4, 5, serde_json::json!({}), &["title"]), &mut f.journal).unwrap();
+    f.store();
+    let held = f.copy.record("task", id(1)).unwrap();
+    assert!(held.data.get("title").is_none() && held.data["place"] == "roof", "what is not there is gone");
+
+    f.change(Remove, id(1), 9);
+    assert_eq!(
+        f.copy.change(delta(6, 7, serde_json::json!({"place": "x"}), &["place"]), &mut f.journal),
+        None
+    );
+    assert!(f.copy.record("task", id(1)).is_none());
+    assert_eq!((f.copy.stats.deltas, f.copy.stats.deltas_without_base), (2, 1));
+}

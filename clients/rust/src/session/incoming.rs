@@ -185,6 +185,7 @@ impl State {
     fn on_error(&mut self, error: ErrorFrame, moment: Moment<'_>, outcomes: &mut Vec<Outcome>) {
         let Some(session) = &mut self.session else { return };
         let ErrorFrame { code, temporary, .. } = error;
+        self.stats.rate_limited += u64::from(code == ErrorCode::RateLimited);
         let retry = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
         let refused = End::Refused { code, message: error.message.clone(), temporary };
         let Some(batches) = &mut session.batches else {

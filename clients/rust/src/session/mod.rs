@@ -82,6 +82,8 @@ pub struct Settings {
     pub keep_accepted: Duration,
     /// Whether frames may be compressed.
     pub compression: bool,
+    /// Whether changes may come as the fields that changed.
+    pub delta: bool,
     /// The heartbeat to ask for, in seconds.
     pub heartbeat_secs: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use synchub_protocol::client::{Ack, CatchUp, Device, Digest, Hello};
-use synchub_protocol::{ClientFrame, ErrorCode, gzip};
+use synchub_protocol::{ClientFrame, DELTA, ErrorCode, gzip};
 use tokio::time::Instant;
 
 use crate::batches::{Batches, Moment, Step};
@@ -30,7 +30,7 @@ impl State {
             cursor: self.copy.cursor().map(str::to_owned),
             subscriptions: self.wish.clone(),
             compression: self.settings.compression.then(|| gzip::NAME.to_owned()).into_iter().collect(),
-            features: Vec::new(),
+            features: self.settings.delta.then(|| DELTA.to_owned()).into_iter().collect(),
             network_quality: self.own.network_quality.clone(),
             heartbeat_secs: self.settings.heartbeat_secs,
             max_frame_bytes: None,

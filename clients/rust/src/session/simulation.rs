@@ -265,6 +265,7 @@ fn load(stored: Stored, install: Install, entropy: &Counting) -> State {
         ack_every: Duration::from_secs(1),
         keep_accepted: Duration::from_hours(24),
         compression: true,
+        delta: true,
         heartbeat_secs: None,
     };
     State::load(stored, settings, install, Vec::new(), entropy)

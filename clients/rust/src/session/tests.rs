@@ -64,6 +64,7 @@ impl Fixture {
             ack_every: Duration::from_secs(1),
             keep_accepted: Duration::from_hours(24),
             compression: true,
+            delta: true,
             heartbeat_secs: None,
         };
         let entropy = Counting::default();

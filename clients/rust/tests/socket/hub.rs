@@ -224,6 +224,7 @@ pub(crate) fn update(mobile_id: Uuid, version: u64, title: &str) -> ServerFrame 
         operation: ChangeOperation::Update,
         mobile_id,
         version,
+        base_version: None,
         data: Some(Arc::new(data(title))),
         changed: None,
         priority: Priority::Normal,

@@ -207,6 +207,7 @@ fn row(record: &Record, before: Option<&Record>, kind: RowKind, author: &Registe
         record: record.no,
         key: record.key,
         version: record.version,
+        base: before.map_or(0, |before| before.version),
         prev: before.map_or(0, |before| before.seq),
         time_us: record.time_us,
         install: author.install,

@@ -4,6 +4,9 @@
 //! nothing is lost when a wait is cancelled. After a large message the buffers are given back: a
 //! tungstenite stream keeps its largest for ever, so it is taken apart while nothing is buffered in it.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -29,6 +32,7 @@ const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER: usize = 16 * 1024;
 /// A WebSocket in one encoding.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else of the stream")]
 pub(crate) struct Socket {
     stream: Option<WebSocketStream<Counting>>,
     encoding: Encoding,
@@ -36,6 +40,8 @@ pub(crate) struct Socket {
     /// What a compressed frame may inflate to; none: neither side may compress.
     pub(crate) inflated_bytes: Option<usize>,
     unflushed: bool,
+    /// Whether the stream may hold messages that came with the last one.
+    may_hold_messages: bool,
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
     sent_since_ready: usize,
@@ -62,6 +68,7 @@ impl Socket {
             max_frame_bytes,
             inflated_bytes: None,
             unflushed: false,
+            may_hold_messages: true,
             swollen: false,
             sent_since_ready: 0,
             reads_first: true,
@@ -99,6 +106,22 @@ impl Socket {
         let ready = std::future::poll_fn(|context| self.stream().poll_ready(context)).await;
         self.sent_since_ready = 0;
         ready.map_err(|_| CloseReason::PeerClosed)
+    }
+
+    /// Whether there is room to send without waiting for it.
+    pub(crate) async fn has_room_now(&mut self) -> Result<bool, CloseReason> {
+        let ready = std::future::poll_fn(|context| Poll::Ready(self.stream().poll_ready(context))).await;
+        let Poll::Ready(ready) = ready else { return Ok(false) };
+        self.sent_since_ready = 0;
+        ready.map(|()| true).map_err(|_| CloseReason::PeerClosed)
+    }
+
+    /// Lets leave what can leave now.
+    pub(crate) async fn flush_at_once(&mut self) -> Result<(), CloseReason> {
+        let flushed = std::future::poll_fn(|context| Poll::Ready(self.stream().poll_flush(context))).await;
+        let Poll::Ready(flushed) = flushed else { return Ok(()) };
+        self.unflushed = false;
+        flushed.map_err(|_| CloseReason::PeerClosed)
     }
 
     /// Whether everything that was sent has left.
@@ -201,7 +224,13 @@ impl Socket {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        let message = match ready!(self.stream().poll_next(context)) {
+        // Tungstenite zeroes a buffer before each read: it is not asked while there is nothing to read.
+        if !self.may_hold_messages && self.stream().get_ref().io.poll_read_ready(context).is_pending() {
+            return Poll::Pending;
+        }
+        let next = self.stream().poll_next(context);
+        self.may_hold_messages = next.is_ready();
+        let message = match ready!(next) {
             Some(Ok(message)) => message,
             Some(Err(Error::Io(error))) => return Poll::Ready(Event::Ended(close_reason(&error))),
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),
@@ -274,125 +303,4 @@ fn config(max_message_bytes: usize) -> WebSocketConfig {
         .max_write_buffer_size(64 * 1024 * 1024)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{SinkExt, StreamExt};
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    const LIMIT: usize = 1024 * 1024;
-
-    /// A socket of the hub and its peer.
-    async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (io, _) = listener.accept().await.unwrap();
-        let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::default()).await;
-        socket.admit();
-        (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
-    }
-
-    /// A message that tells its own size and place.
-    fn message(n: usize, size: usize) -> Vec<u8> {
-        (0..size).map(|at| u8::try_from((at * 31 + n * 7 + size) % 251).unwrap()).collect()
-    }
-
-    /// Sizes around the steps of the wire size and of the buffers, in many orders.
-    fn sizes(count: usize) -> Vec<usize> {
-        const SIZES: [usize; 11] = [3, 124, 65_534, 50, 4094, 20_000, 0, 900_000, 17, 4100, 80_000];
-        (0..count).map(|n| SIZES[(n * 7 + n / 11) % SIZES.len()] + n % 5).collect()
-    }
-
-    async fn flush(socket: &mut Socket) {
-        while !socket.is_flushed() {
-            let _ = futures::poll!(std::pin::pin!(socket.event(false)));
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn messages_around_a_rebuild_arrive_whole() {
-        let (mut socket, peer) = pair().await;
-        let sizes = sizes(400);
-        let (mut sink, mut stream) = peer.split();
-        let answered = std::cell::Cell::new(0);
-        let send = async {
-            for (n, size) in sizes.iter().enumerate() {
-                if n % 7 == 0 {
-                    sink.feed(Message::Ping(Bytes::from(vec![1; n % 126]))).await.unwrap();
-                }
-                sink.feed(Message::Binary(message(n, *size).into())).await.unwrap();
-                if n % 5 == 0 || n + 1 == sizes.len() {
-                    sink.flush().await.unwrap();
-                }
-                // Now and then both sides are quiet, which is when buffers can be given back.
-                while n % 40 == 0 && answered.get() <= n {
-                    tokio::task::yield_now().await;
-                }
-            }
-        };
-        let take = async {
-            let (mut taken, mut echoes, mut rebuilt) = (0, 0, 0);
-            while taken < sizes.len() || echoes > 0 {
-                let swollen = socket.swollen;
-                match socket.event(echoes > 0).await {
-                    Event::Frame(frame) => {
-                        assert!(frame == message(taken, sizes[taken]), "message {taken}");
-                        taken += 1;
-                        echoes += 1;
-                    }
-                    Event::Writable => {
-                        while echoes > 0 && socket.has_room() {
-                            socket.send(Bytes::from(vec![0; 20_000])).unwrap();
-                            echoes -= 1;
-                        }
-                    }
-                    Event::Alive | Event::Answered | Event::Flushed => {}
-                    event => panic!("{event:?}"),
-                }
-                rebuilt += usize::from(swollen && !socket.swollen);
-            }
-            assert!(rebuilt > 0, "the buffers were given back at times");
-            flush(&mut socket).await;
-        };
-        let drain = async {
-            let mut echoes = 0;
-            while echoes < sizes.len() {
-                match stream.next().await.unwrap().unwrap() {
-                    Message::Binary(bytes) => {
-                        echoes += usize::from(bytes.len() == 20_000);
-                        answered.set(echoes);
-                    }
-                    message => assert!(message.is_pong()),
-                }
-            }
-        };
-        tokio::join!(send, take, drain);
-    }
-
-    #[tokio::test]
-    async fn large_messages_leave_nothing_behind() {
-        let (mut socket, mut peer) = pair().await;
-        for size in [20_000, 900_000] {
-            peer.send(Message::Binary(message(1, size).into())).await.unwrap();
-            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == size));
-            assert!(socket.swollen);
-            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
-            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
-            assert!(!socket.swollen, "after {size} bytes from the peer");
-            assert!(matches!(socket.event(true).await, Event::Writable));
-            socket.send(Bytes::from(message(1, size))).unwrap();
-            assert!(socket.swollen);
-            let (read, ()) = tokio::join!(peer.next(), flush(&mut socket));
-            assert_eq!(read.unwrap().unwrap().len(), size);
-            peer.send(Message::Binary(message(1, 10).into())).await.unwrap();
-            assert!(matches!(socket.event(false).await, Event::Frame(frame) if frame.len() == 10));
-            assert!(!socket.swollen, "after {size} bytes to the peer");
-        }
-        let io = socket.stream.as_ref().unwrap().get_ref();
-        assert_eq!(io.read, io.taken);
-    }
 }

@@ -11,73 +11,23 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use synchub_protocol::server::Status;
 use synchub_protocol::{CloseReason, Encoding};
 
 use super::by_label::ByLabel;
-use super::held_labels::{HELD_BY, HeldBy};
-use super::push_labels::{PUSH_FATES, PUSH_KINDS, PushFate, PushKind};
+use super::labels::{
+    CATCH_UP_CAUSES, CLOSE_REASONS, COMMIT_FAILURES, CatchUpCause, CommitFailure, ENCODINGS, EXPORT_RESULTS,
+    ExportResult, HELD_BY, HeldBy, LIMIT_KINDS, LimitKind, PURGED_KINDS, PUSH_FATES, PUSH_KINDS, PurgedKind,
+    PushFate, PushKind, QUEUES, QueueKind, STATUSES, STORE_FILES, StoreFile,
+};
+use super::levels::Levels;
+use super::process::Process;
+use super::times::Times;
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Why a session reads the log instead of the feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CatchUpCause {
-    /// It said hello.
-    Hello,
-    /// Its subscriptions changed.
-    Subscribe,
-    /// It read too slowly, and what it had queued was forgotten (C8).
-    SlowReader,
-    /// Rows were missing between its place and the feed.
-    Gap,
-    /// Its place fell below the horizon (D3).
-    Expired,
-    /// It asked for what was held back (C9).
-    Asked,
-    /// Its device does not save battery any more.
-    Settings,
-    /// It had been sent too many changes in a second.
-    Limit,
-}
-
-/// What was removed because it was past its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PurgedKind {
-    /// A row of a log.
-    Log,
-    /// A tombstone.
-    Tombstone,
-    /// A batch with its answer.
-    Batch,
-    /// A refused number.
-    Refused,
-    /// A closed review.
-    Review,
-    /// A note of what happened to a push.
-    Delivery,
-}
-
-/// What had no room under a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitKind {
-    /// A socket of an address.
-    AddressConnection,
-    /// A session of a tenant.
-    TenantConnection,
-    /// A hello of an address.
-    AddressHello,
-    /// A hello of a device.
-    DeviceHello,
-    /// A frame, for its number or its bytes.
-    Frame,
-    /// A batch, for its entries.
-    Entries,
-    /// A hello, for the load of the node.
-    Load,
-}
 
 /// A handle on all numbers of one hub; clones count together.
 #[derive(Debug, Clone)]
@@ -109,8 +59,8 @@ pub struct Handles {
     pub batches_repeated: Counter,
     /// Transactions that committed a group of batches.
     pub commit_groups: Counter,
-    /// Groups that the database refused.
-    pub commit_failures: Counter,
+    /// Groups that were not committed, by why.
+    pub commit_failures: ByLabel<CommitFailure, Counter>,
     /// Transactions that opened sessions, of all hellos that waited together.
     pub hello_groups: Counter,
     /// Batches in a group.
@@ -143,13 +93,30 @@ pub struct Handles {
     pub backoffs: Counter,
     /// What the limits keep count of.
     pub limit_keys: Gauge,
+    /// From a batch's frame to its answer.
+    pub sync_seconds: Times,
+    /// How old the newest of the changes was that a session took for its socket.
+    pub feed_lag_seconds: Times,
+    /// Spans that were made of sampled batches.
+    pub trace_spans: Counter,
+    /// Spans that were to go to the collector, by what became of them.
+    pub trace_exports: ByLabel<ExportResult, Counter>,
+    /// Bytes that wait in queues; set by [`Metrics::set_levels`], as those below.
+    queue_bytes: ByLabel<QueueKind, Gauge>,
+    queue_age_seconds: ByLabel<QueueKind, Gauge<f64, AtomicU64>>,
+    commit_queue_entries: Gauge,
+    load_ratio: Gauge<f64, AtomicU64>,
+    store_bytes: ByLabel<StoreFile, Gauge>,
 }
 
 impl Metrics {
     /// All numbers at zero, with a registry of their own.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("synchub");
-        let handles = Arc::new(register(&mut registry));
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("synchub");
+        let handles = Arc::new(register(own));
+        own.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register_collector(Box::new(Process));
         Self { handles, registry: Arc::new(registry) }
     }
 
@@ -174,12 +141,36 @@ impl Metrics {
         }
     }
 
+    /// Sets what is looked at when somebody asks, so that nothing has to keep count of it.
+    pub fn set_levels(&self, levels: &Levels) {
+        for (queue, level) in &levels.queues {
+            self.queue_bytes.of(*queue).set(whole(level.bytes));
+            self.queue_age_seconds.of(*queue).set(seconds(level.age_us));
+        }
+        self.commit_queue_entries.set(whole(levels.waiting_entries as u64));
+        #[expect(clippy::cast_precision_loss, reason = "a percentage is far below 2^52")]
+        self.load_ratio.set(levels.load_percent as f64 / 100.0);
+        for (file, bytes) in &levels.store_files {
+            self.store_bytes.of(*file).set(whole(*bytes));
+        }
+    }
+
     /// All numbers as text, of the type [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing into a String cannot fail");
         text
     }
+}
+
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Microseconds as seconds; a clock that was set back makes none.
+#[expect(clippy::cast_precision_loss, reason = "ages are far below 2^52 microseconds")]
+fn seconds(us: i64) -> f64 {
+    us.max(0) as f64 / 1e6
 }
 
 impl Default for Metrics {
@@ -216,66 +207,6 @@ impl Drop for Counted {
     }
 }
 
-const ENCODINGS: [(Encoding, &str); 2] = [(Encoding::MessagePack, "msgpack"), (Encoding::Json, "json")];
-
-const STATUSES: [(Status, &str); 8] = [
-    (Status::Created, "created"),
-    (Status::Updated, "updated"),
-    (Status::Unchanged, "unchanged"),
-    (Status::Merged, "merged"),
-    (Status::Duplicate, "duplicate"),
-    (Status::Conflict, "conflict"),
-    (Status::Error, "error"),
-    (Status::ConflictRisk, "conflict_risk"),
-];
-
-const CLOSE_REASONS: [CloseReason; 14] = [
-    CloseReason::PeerClosed,
-    CloseReason::GoingAway,
-    CloseReason::HeartbeatMissed,
-    CloseReason::TooSlow,
-    CloseReason::Overloaded,
-    CloseReason::HelloTimeout,
-    CloseReason::InvalidToken,
-    CloseReason::TokenExpired,
-    CloseReason::DeviceDeactivated,
-    CloseReason::Undecodable,
-    CloseReason::Replaced,
-    CloseReason::FrameTooLarge,
-    CloseReason::Misbehaved,
-    CloseReason::RateLimitIgnored,
-];
-
-const CATCH_UP_CAUSES: [(CatchUpCause, &str); 8] = [
-    (CatchUpCause::Hello, "hello"),
-    (CatchUpCause::Subscribe, "subscribe"),
-    (CatchUpCause::SlowReader, "slow_reader"),
-    (CatchUpCause::Gap, "gap"),
-    (CatchUpCause::Expired, "expired"),
-    (CatchUpCause::Asked, "asked"),
-    (CatchUpCause::Settings, "settings"),
-    (CatchUpCause::Limit, "limit"),
-];
-
-const PURGED_KINDS: [(PurgedKind, &str); 6] = [
-    (PurgedKind::Log, "log"),
-    (PurgedKind::Tombstone, "tombstone"),
-    (PurgedKind::Batch, "batch"),
-    (PurgedKind::Refused, "refused"),
-    (PurgedKind::Review, "review"),
-    (PurgedKind::Delivery, "delivery"),
-];
-
-const LIMIT_KINDS: [(LimitKind, &str); 7] = [
-    (LimitKind::AddressConnection, "address_connection"),
-    (LimitKind::TenantConnection, "tenant_connection"),
-    (LimitKind::AddressHello, "address_hello"),
-    (LimitKind::DeviceHello, "device_hello"),
-    (LimitKind::Frame, "frame"),
-    (LimitKind::Entries, "entries"),
-    (LimitKind::Load, "load"),
-];
-
 fn register(r: &mut Registry) -> Handles {
     let reasons = CLOSE_REASONS.map(|reason| (reason, reason.text()));
     Handles {
@@ -289,7 +220,12 @@ fn register(r: &mut Registry) -> Handles {
         batches: counter(r, "batches", "Batches answered with a result"),
         batches_repeated: counter(r, "batches_repeated", "Batches answered from the idempotency record"),
         commit_groups: counter(r, "commit_groups", "Groups of batches committed"),
-        commit_failures: counter(r, "commit_failures", "Groups that the database refused"),
+        commit_failures: ByLabel::register(
+            r,
+            ("commit_failures", "Groups not committed"),
+            "cause",
+            &COMMIT_FAILURES,
+        ),
         hello_groups: counter(r, "hello_groups", "Groups of hellos committed"),
         commit_group_batches: sizes(r, "commit_group_batches", "Batches in a group", 8),
         commit_group_entries: sizes(r, "commit_group_entries", "Entries in a group", 14),
@@ -306,6 +242,20 @@ fn register(r: &mut Registry) -> Handles {
         limited: ByLabel::register(r, ("limited", "Refused under a limit"), "limit", &LIMIT_KINDS),
         backoffs: counter(r, "backoffs", "Answers to batches that asked to wait"),
         limit_keys: gauge(r, "limit_keys", "Keys that the limits keep count of"),
+        sync_seconds: Times::register(r, "sync", "From a batch's frame to its answer"),
+        feed_lag_seconds: Times::register(r, "feed_lag", "Age of changes that sessions took"),
+        trace_spans: counter(r, "trace_spans", "Spans made of sampled batches"),
+        trace_exports: ByLabel::register(r, ("trace_exports", "Spans exported"), "result", &EXPORT_RESULTS),
+        queue_bytes: ByLabel::register(r, ("queue_bytes", "Bytes that wait"), "queue", &QUEUES),
+        queue_age_seconds: ByLabel::register(
+            r,
+            ("queue_age_seconds", "Age of the oldest that waits"),
+            "queue",
+            &QUEUES,
+        ),
+        commit_queue_entries: gauge(r, "commit_queue_entries", "Entries that wait to be committed"),
+        load_ratio: real_gauge(r, "load_ratio", "Load of the engine, 1 is full"),
+        store_bytes: ByLabel::register(r, ("store_bytes", "Size of the store's files"), "file", &STORE_FILES),
     }
 }
 
@@ -327,6 +277,12 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     gauge
 }
 
+fn real_gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge<f64, AtomicU64> {
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
 /// Buckets 1, 2, 4 … : as many as `doublings`.
 fn sizes(registry: &mut Registry, name: &str, help: &str, doublings: u16) -> Histogram {
     let histogram = Histogram::new(exponential_buckets(1.0, 2.0, doublings));
@@ -342,74 +298,4 @@ fn commit_seconds(registry: &mut Registry) -> Histogram {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(metrics: &Metrics, series: &str) -> f64 {
-        let text = metrics.render();
-        let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series));
-        let line = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
-        line.rsplit_once(' ').unwrap().1.parse().unwrap()
-    }
-
-    #[test]
-    fn names_follow_the_conventions() {
-        let metrics = Metrics::new();
-        metrics.frames_received.inc();
-        metrics.received_bytes.inc_by(70);
-        metrics.entries.of(Status::Merged).inc_by(3);
-        metrics.closes.of(CloseReason::Replaced).inc();
-        metrics.catch_ups.of(CatchUpCause::SlowReader).inc();
-        metrics.commit_group_batches.observe(5.0);
-        metrics.commit_seconds.observe(0.003);
-        for (series, expected) in [
-            ("synchub_frames_received_total", 1.0),
-            ("synchub_received_bytes_total", 70.0),
-            ("synchub_entries_total{status=\"merged\"}", 3.0),
-            ("synchub_entries_total{status=\"created\"}", 0.0),
-            ("synchub_closes_total{reason=\"replaced\"}", 1.0),
-            ("synchub_catch_ups_total{cause=\"slow_reader\"}", 1.0),
-            ("synchub_commit_group_batches_bucket{le=\"4.0\"}", 0.0),
-            ("synchub_commit_group_batches_bucket{le=\"8.0\"}", 1.0),
-            ("synchub_commit_group_batches_bucket{le=\"128.0\"}", 1.0),
-            ("synchub_commit_group_entries_bucket{le=\"8192.0\"}", 0.0),
-            ("synchub_commit_seconds_bucket{le=\"0.004\"}", 1.0),
-            ("synchub_commit_seconds_count", 1.0),
-        ] {
-            assert!((value(&metrics, series) - expected).abs() < f64::EPSILON, "{series}");
-        }
-        assert!(metrics.render().ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn a_session_counts_until_its_guard_goes() {
-        let metrics = Metrics::new();
-        let (first, second) = (metrics.session(Encoding::Json), metrics.clone().session(Encoding::Json));
-        assert_eq!(metrics.sessions.of(Encoding::Json).get(), 2);
-        assert_eq!(metrics.sessions.of(Encoding::MessagePack).get(), 0);
-        drop((first, second));
-        assert_eq!(metrics.sessions.of(Encoding::Json).get(), 0);
-    }
-
-    #[test]
-    fn two_hubs_count_apart() {
-        let (one, other) = (Metrics::new(), Metrics::new());
-        one.batches.inc();
-        assert_eq!((one.batches.get(), other.batches.get()), (1, 0));
-    }
-
-    #[test]
-    fn every_close_code_and_every_status_has_its_series() {
-        let metrics = Metrics::new();
-        metrics.closes.of(CloseReason::PeerClosed).inc();
-        for reason in (4000..5000).filter_map(CloseReason::from_code) {
-            metrics.closes.of(reason).inc();
-        }
-        assert!(CLOSE_REASONS.iter().all(|reason| metrics.closes.of(*reason).get() == 1));
-        metrics.entries.of(Status::Unknown).inc();
-        assert!((value(&metrics, "synchub_entries_total{status=\"other\"}") - 1.0).abs() < f64::EPSILON);
-        for (status, label) in STATUSES {
-            assert_eq!(serde_json::to_value(status).unwrap(), label);
-        }
-    }
-}
+mod tests;
