@@ -103,17 +103,17 @@ fn measure(
     connect: impl Fn(usize, usize) -> Result<Vec<Connection>>,
     mut message: impl FnMut() -> Vec<u8>,
 ) -> Result<Sizes> {
-    let sockets = context.many_subscribers;
-    let mut connections = connect(0, BASE)?;
+    let (sockets, base_sockets) = (context.many_subscribers, BASE.min(context.many_subscribers));
+    let mut connections = connect(0, base_sockets)?;
     std::thread::sleep(context.rest);
     let base = server.resident_bytes()?;
-    connections.append(&mut connect(BASE, BASE + sockets)?);
+    connections.append(&mut connect(base_sockets, base_sockets + sockets)?);
     std::thread::sleep(context.rest);
     let each = |bytes: u64| real(bytes.saturating_sub(base)) / 1000.0 / real_size(sockets);
     let idle = each(server.resident_bytes()?);
     let mut crowd = Crowd::new(connections, Waits::Blocking)?;
-    for first in (0..BASE + sockets).step_by(AT_ONCE) {
-        let last = (first + AT_ONCE).min(BASE + sockets);
+    for first in (0..base_sockets + sockets).step_by(AT_ONCE) {
+        let last = (first + AT_ONCE).min(base_sockets + sockets);
         for member in first..last {
             crowd.send(member, &message())?;
         }
