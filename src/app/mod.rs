@@ -118,7 +118,7 @@ impl Node {
             recorded_names,
             feeds,
             devices: Devices::default(),
-            registrar: Registrar::start(Arc::clone(&store), &tasks),
+            registrar: Registrar::start(Arc::clone(&store), metrics.clone(), &tasks),
             acks: Acks::default(),
             deliveries: Deliveries::default(),
             throttle,

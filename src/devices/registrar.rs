@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::observe::Metrics;
 use crate::store::{Registered, Registration, Store, StoreError};
 use crate::tasks::Tasks;
 
@@ -41,9 +42,9 @@ pub struct Registrar {
 
 impl Registrar {
     /// Starts the worker.
-    pub fn start(store: Arc<dyn Store>, tasks: &Tasks) -> Self {
+    pub fn start(store: Arc<dyn Store>, metrics: Metrics, tasks: &Tasks) -> Self {
         let (waiting, receiver) = mpsc::channel(WAITING);
-        tasks.spawn_vital(run(store, receiver, tasks.finishing().clone()));
+        tasks.spawn_vital(run(store, metrics, receiver, tasks.finishing().clone()));
         Self { waiting }
     }
 
@@ -58,6 +59,7 @@ impl Registrar {
 
 async fn run(
     store: Arc<dyn Store>,
+    metrics: Metrics,
     mut waiting: mpsc::Receiver<(Registration, Waiter)>,
     finishing: CancellationToken,
 ) {
@@ -74,6 +76,7 @@ async fn run(
         let (registrations, waiters): (Vec<_>, Vec<_>) = group.drain(..).unzip();
         match store.register(registrations).await {
             Ok(registered) => {
+                metrics.hello_groups.inc();
                 for (waiter, registered) in waiters.into_iter().zip(registered) {
                     // A peer that went away meanwhile says hello again.
                     let _ = waiter.send(Ok(registered));

@@ -61,6 +61,8 @@ pub struct Handles {
     pub commit_groups: Counter,
     /// Groups that were not committed, by why.
     pub commit_failures: ByLabel<CommitFailure, Counter>,
+    /// Transactions that opened sessions, of all hellos that waited together.
+    pub hello_groups: Counter,
     /// Batches in a group.
     pub commit_group_batches: Histogram,
     /// Entries in a group.
@@ -224,6 +226,7 @@ fn register(r: &mut Registry) -> Handles {
             "cause",
             &COMMIT_FAILURES,
         ),
+        hello_groups: counter(r, "hello_groups", "Groups of hellos committed"),
         commit_group_batches: sizes(r, "commit_group_batches", "Batches in a group", 8),
         commit_group_entries: sizes(r, "commit_group_entries", "Entries in a group", 14),
         commit_seconds: commit_seconds(r),

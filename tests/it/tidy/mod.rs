@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use code::Source;
 
-const ROOTS: [&str; 5] = ["src", "protocol/src", "rules/src", "clients/rust/src", "loadtest/src"];
+const ROOTS: [&str; 6] =
+    ["src", "protocol/src", "rules/src", "clients/rust/src", "loadtest/src", "bench/src"];
 const MAX_LINES: usize = 400;
 /// The model that the histories compare the hub with.
 const MODEL: &str = "tests/histories/model";
