@@ -12,7 +12,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use synchub_protocol::Encoding;
 use tokio::net::TcpStream;
@@ -119,14 +119,23 @@ async fn start(
         tracing::error!("an upgraded connection is not a TCP stream");
         return;
     };
-    let (io, read_ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    let upgraded = Upgraded { io, read_ahead, encoding, token, address: origin.address };
+    let upgraded = taken_over(parts, (encoding, token), origin);
     let _counted = state.deps.metrics.socket();
     if origin.full {
         session::turn_away(&state.deps, upgraded).await;
     } else {
         session::serve(state.deps, upgraded).await;
     }
+}
+
+/// The connection without the buffers of HTTP, which are not to last as long as the session.
+fn taken_over(
+    parts: Parts<TokioIo<TcpStream>>,
+    (encoding, token): (Encoding, Option<String>),
+    origin: &Origin,
+) -> Upgraded {
+    let (io, read_ahead) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    Upgraded { io, read_ahead, encoding, token, address: origin.address }
 }
 
 /// The key to answer with, the encoding, and whether a subprotocol named it.

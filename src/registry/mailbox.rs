@@ -84,8 +84,9 @@ struct Bell {
 
 impl Bell {
     fn ring(&self) {
-        self.rang.store(true, Ordering::Release);
-        self.waker.wake();
+        if !self.rang.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
     }
 
     async fn wait(&self) {

@@ -38,7 +38,7 @@ const FEATURES: [&str; 1] = [DELTA];
 
 impl Session {
     /// Takes the device's place and queues `welcome`.
-    pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Greeting) -> Self {
+    pub(super) fn new(deps: Arc<Deps>, mut socket: Socket, greeting: Box<Greeting>) -> Self {
         let Greeting {
             hello,
             identity,
@@ -51,7 +51,7 @@ impl Session {
             session,
             received_us,
             allowance,
-        } = greeting;
+        } = *greeting;
         socket.admit();
         let audience = subscriptions.audience(&reach.sight());
         let unit = registered.unit.zip(identity.unit.as_deref());

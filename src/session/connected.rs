@@ -298,6 +298,8 @@ impl Session {
             }
             Due::Heartbeat => {
                 self.timers.said(now);
+                self.socket.rest();
+                self.outbox.rest();
                 if self.outbox.is_empty() && self.socket.is_flushed() {
                     return self.socket.ping();
                 }

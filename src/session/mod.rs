@@ -80,7 +80,7 @@ pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
     let reason = match Box::pin(handshake::wait(&deps, &mut socket, (token, address))).await {
         Ok(greeting) => {
             let _counted = deps.metrics.session(encoding);
-            let mut session = connected::Session::new(Arc::clone(&deps), socket, *greeting);
+            let mut session = connected::Session::new(Arc::clone(&deps), socket, greeting);
             session.log_begin();
             let reason = session.run().await;
             session.log_end(reason);

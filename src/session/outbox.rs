@@ -72,18 +72,23 @@ impl Outbox {
     fn pop(&mut self) -> Option<Bytes> {
         if let Some(frame) = self.control.pop_front() {
             self.control_bytes -= frame.len();
+            if self.control.is_empty() {
+                // Answers are rare: an idle session keeps no buffer for them.
+                self.control = VecDeque::new();
+            }
             return Some(frame);
         }
         let frame = self.data.pop_front();
         if self.data.is_empty() {
             self.subscribed_bytes = 0;
         }
-        let frame = frame.or_else(|| self.later.pop_front());
-        if frame.is_none() && self.data.capacity() + self.later.capacity() > 64 {
-            // An idle session keeps no buffer.
-            (self.data, self.later) = (VecDeque::new(), VecDeque::new());
-        }
-        frame
+        frame.or_else(|| self.later.pop_front())
+    }
+
+    /// Gives back what busier times have left: nothing was sent for a while.
+    pub(super) fn rest(&mut self) {
+        self.data.shrink_to_fit();
+        self.later.shrink_to_fit();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -134,6 +139,18 @@ mod tests {
         let sent: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
         assert_eq!(sent, ["pong", "snapshot", "2", "4", "1", "3", "position", "5"]);
         assert!(outbox.is_empty() && !outbox.has_later());
+    }
+
+    #[test]
+    fn inv5_an_idle_session_keeps_no_buffer() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push_data(Bytes::from_static(b"data"));
+            outbox.push_control(Bytes::from_static(b"pong")).unwrap();
+        }
+        while outbox.pop().is_some() {}
+        outbox.rest();
+        assert_eq!((outbox.data.capacity(), outbox.control.capacity()), (0, 0));
     }
 
     #[test]

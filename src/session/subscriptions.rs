@@ -114,10 +114,10 @@ pub(crate) struct Subscribed {
     pub(crate) hash: CoverHash,
 }
 
-/// The whole set, by domain name.
+/// The whole set, in the order of the domains' names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subscriptions {
-    by_name: BTreeMap<String, Subscribed>,
+    by_name: Vec<Subscribed>,
     delays: bool,
 }
 
@@ -134,7 +134,7 @@ impl Subscriptions {
             named.entry(subscription.domain.clone()).or_default().push(subscription);
         }
         let mut by_name = self.by_name.clone();
-        for (name, sent) in named {
+        for (name, mut sent) in named {
             let domain = rights.domain(&name)?;
             if sent.len() > UNION_MOST {
                 return Err(SubscriptionError::TooManyOfOne(name));
@@ -143,7 +143,12 @@ impl Subscriptions {
                 .map_err(|source| SubscriptionError::Filter { domain: name.clone(), source })?;
             let turn = rights.catalog.turn(domain.no);
             let hash = cover_hash((&domain, turn), &filters, reach);
-            by_name.insert(name, Subscribed { domain, filters: Arc::new(filters), sent, hash });
+            sent.shrink_to_fit();
+            let subscribed = Subscribed { domain, filters: Arc::new(filters), sent, hash };
+            match by_name.binary_search_by(|other| (*other.domain.name).cmp(&name)) {
+                Ok(place) => by_name[place] = subscribed,
+                Err(place) => by_name.insert(place, subscribed),
+            }
         }
         if by_name.len() > rights.most {
             return Err(SubscriptionError::TooMany(rights.most));
@@ -154,12 +159,13 @@ impl Subscriptions {
     /// The set without some domains; names that are not in it are no error.
     pub(crate) fn without(&self, domains: &[String]) -> Self {
         let mut by_name = self.by_name.clone();
-        by_name.retain(|name, _| !domains.contains(name));
+        by_name.retain(|subscribed| !domains.iter().any(|name| **name == *subscribed.domain.name));
         Self::of_names(by_name)
     }
 
-    fn of_names(by_name: BTreeMap<String, Subscribed>) -> Self {
-        let delays = by_name.values().any(|subscribed| subscribed.filters.delays());
+    fn of_names(mut by_name: Vec<Subscribed>) -> Self {
+        by_name.shrink_to_fit();
+        let delays = by_name.iter().any(|subscribed| subscribed.filters.delays());
         Self { by_name, delays }
     }
 
@@ -169,7 +175,7 @@ impl Subscriptions {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Subscribed> {
-        self.by_name.values()
+        self.by_name.iter()
     }
 
     pub(crate) fn of(&self, domain: DomainNo) -> Option<&Subscribed> {

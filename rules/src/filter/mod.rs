@@ -49,6 +49,8 @@ impl Filters {
             let filter = Filter::compile(subscription.filter.as_ref().unwrap_or(&everything))?;
             filters.push((filter, subscription.priority.unwrap_or_default()));
         }
+        // A session keeps it for as long as it lasts.
+        filters.shrink_to_fit();
         Ok(Self { filters })
     }
 

@@ -167,6 +167,7 @@ impl Progress {
         if let Some(done) = self.fresh.pop_front() {
             self.covered.insert(done.no, done.hash);
             if self.fresh.is_empty() {
+                self.fresh = VecDeque::new();
                 self.at = self.base;
             }
         }

@@ -27,7 +27,7 @@ use super::event::Event;
 use super::read_pool::ReadPool;
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 2048;
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// A WebSocket in one encoding.
@@ -45,6 +45,8 @@ pub(crate) struct Socket {
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
     sent_since_ready: usize,
+    /// Whether so much was gathered for one write that the buffer for it has grown.
+    gathered_much: bool,
     reads_first: bool,
 }
 
@@ -71,6 +73,7 @@ impl Socket {
             may_hold_messages: true,
             swollen: false,
             sent_since_ready: 0,
+            gathered_much: false,
             reads_first: true,
         }
     }
@@ -138,11 +141,17 @@ impl Socket {
     pub(crate) fn send(&mut self, frame: Bytes) -> Result<(), CloseReason> {
         self.swollen |= frame.len() > WRITE_BUFFER;
         self.sent_since_ready += frame.len();
+        self.gathered_much |= self.sent_since_ready > READ_BUFFER;
         self.put(match self.encoding {
             Encoding::MessagePack => Message::Binary(frame),
             Encoding::Json if gzip::is_gzip(&frame) => Message::Binary(frame),
             Encoding::Json => Message::Text(Utf8Bytes::try_from(frame).expect("JSON is written as UTF-8")),
         })
+    }
+
+    /// Gives back what busier times have left in the buffers, soon: nothing was sent for a while.
+    pub(crate) fn rest(&mut self) {
+        self.swollen |= std::mem::take(&mut self.gathered_much);
     }
 
     /// Sends a WebSocket ping, under the conditions of [`Socket::send`].

@@ -117,3 +117,27 @@ async fn large_messages_leave_nothing_behind() {
     let io = socket.stream.as_ref().unwrap().get_ref();
     assert_eq!(io.read, io.taken);
 }
+
+#[tokio::test]
+async fn inv5_what_many_small_frames_left_in_the_buffers_goes_when_the_socket_rests() {
+    let (mut socket, mut peer) = pair().await;
+    let mut sent = 0;
+    while socket.has_room() {
+        socket.send(Bytes::from(message(sent, 400))).unwrap();
+        sent += 1;
+    }
+    flush(&mut socket).await;
+    assert!(!socket.swollen, "it may go on at once");
+    socket.rest();
+    assert!(socket.swollen);
+    let _ = futures::poll!(std::pin::pin!(socket.event(false)));
+    assert!(!socket.swollen && !socket.gathered_much);
+    socket.writable().await.unwrap();
+    socket.send(Bytes::from(message(sent, 400))).unwrap();
+    flush(&mut socket).await;
+    for n in 0..=sent {
+        assert_eq!(peer.next().await.unwrap().unwrap().into_data(), message(n, 400));
+    }
+    socket.rest();
+    assert!(!socket.swollen, "there is nothing to give back");
+}
