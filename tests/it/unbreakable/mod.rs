@@ -1,0 +1,6 @@
+//! Attempts to break a running hub from outside: damaged files, kills, clocks that jump, no descriptors left, slow
+//! peers at every stage, and many sockets to see off.
+
+mod damage;
+mod descriptors;
+mod process;
