@@ -4,4 +4,9 @@
 mod clock_jumps;
 mod damage;
 mod descriptors;
+mod drained;
+#[cfg(feature = "fail-points")]
+mod killed_pushes;
 mod process;
+mod slow_readers;
+mod slow_requests;
