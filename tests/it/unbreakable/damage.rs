@@ -26,7 +26,7 @@ const DAMAGES: [(&str, Damage); 6] = [
 
 /// Starts the command as an operator would, and expects it to refuse the folder.
 fn refused(folder: &Path) -> String {
-    let ended = serve(folder, None).output().unwrap();
+    let ended = serve(folder, 20, None).output().unwrap();
     let said = printed(&ended);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(!said.contains("panicked") && !said.contains("listening"), "{said}");

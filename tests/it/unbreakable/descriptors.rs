@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::json;
 use synchub::clock::{Clock as _, SystemClock};
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ async fn goes_on(peer: &mut Peer) {
 #[tokio::test]
 async fn inv5_without_descriptors_who_is_there_goes_on_and_who_comes_waits() {
     let folder = TempDir::new().unwrap();
-    let hub = Process::start(serve(folder.path(), Some(DESCRIPTORS)));
+    let hub = Process::start(serve(folder.path(), 120, Some(DESCRIPTORS)));
     let now_us = SystemClock.now_us();
     let mut peers = Vec::new();
     for number in 0..5 {
@@ -51,9 +52,8 @@ async fn inv5_without_descriptors_who_is_there_goes_on_and_who_comes_waits() {
             strangers.push(TcpStream::connect(hub.address).await.unwrap());
         }
         until("no descriptor is left", || hub.said(SAID) > said).await;
-        for peer in &mut peers {
-            goes_on(peer).await;
-        }
+        // At once: each needs a reader of the store.
+        join_all(peers.iter_mut().map(goes_on)).await;
         drop(strangers);
         let mut late = open(hub.address).await;
         late.send(&hello("late", now_us)).await;

@@ -45,7 +45,7 @@ async fn rest(mut peer: Peer) -> (bool, u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inv12_very_many_sockets_are_told_to_go_and_the_hub_ends_well() {
     let (count, folder) = (sockets(), TempDir::new().unwrap());
-    let mut command = serve(folder.path(), None);
+    let mut command = serve(folder.path(), 300, None);
     command.env("SYNCHUB_DRAIN_SECS", "1").env("SYNCHUB_DRAIN_FINISH_SECS", "30");
     let hub = Process::start(command);
     let (address, now_us) = (hub.address, SystemClock.now_us());

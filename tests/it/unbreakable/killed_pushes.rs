@@ -69,7 +69,7 @@ impl Mortal {
         assert_eq!(self.lines.next().unwrap().unwrap(), "armed");
     }
 
-    fn is_dead(mut self) -> bool {
+    fn died(mut self) -> bool {
         !self.child.wait().unwrap().success()
     }
 }
@@ -179,7 +179,7 @@ async fn die_at(mut hub: Mortal, folder: &Path, (way, point): (Way, &str), is_du
     hub.arm(point);
     assert!(way.ask(hub.address, id, &pushes(&text)).await.is_none(), "{point} was never reached");
     let before: Vec<String> = seen(&rest(bob).await, &text).into_iter().map(str::to_owned).collect();
-    assert!(hub.is_dead() && before.len() <= usize::from(is_durable), "{point}: {before:?}");
+    assert!(hub.died() && before.len() <= usize::from(is_durable), "{point}: {before:?}");
 
     let hub = Mortal::start(folder);
     let (mut bob, mut frames) = live(hub.address, &with_cursor("bob", cursors[0].as_ref())).await;
@@ -219,7 +219,7 @@ async fn die_everywhere(way: Way) {
         "inv2: two pushes of each request, two of each mark"
     );
     drop(hub.child.stdin.take());
-    assert!(!hub.is_dead());
+    assert!(!hub.died());
 }
 
 #[tokio::test]

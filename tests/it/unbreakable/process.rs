@@ -24,12 +24,12 @@ pub(super) const SECRET: &str = "a secret of more than 32 bytes, for hubs that t
 /// How long a hub may take to listen; far above what it takes.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// The hub's command, which is to serve this folder; `descriptors` bounds its open files.
-pub(super) fn serve(folder: &Path, descriptors: Option<u32>) -> Command {
+/// The hub's command, which is to serve this folder, for so many seconds at most; `descriptors` bounds its open
+/// files.
+pub(super) fn serve(folder: &Path, secs: u32, descriptors: Option<u32>) -> Command {
     let mut command = Command::new("bash");
     let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
-    // Nobody waits for a hub that runs where it should have ended.
-    command.args(["-c", &format!("{limit}exec timeout --preserve-status --foreground 120 \"$0\" \"$@\"")]);
+    command.args(["-c", &format!("{limit}exec timeout --preserve-status --foreground {secs} \"$0\" \"$@\"")]);
     command.arg(env!("CARGO_BIN_EXE_synchub")).arg("serve");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SYNCHUB_")) {
         command.env_remove(name);
