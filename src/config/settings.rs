@@ -150,8 +150,8 @@ pub struct LimitSettings {
     pub recommended_batch: usize,
     /// The most sockets at once. 18000: leaves room below the usual 20,000 open files.
     pub max_connections: usize,
-    /// How long a socket may be silent before its `hello`, and how long the head of a request may take,
-    /// in seconds. 10: a slow phone makes it.
+    /// How long a socket may be silent before its `hello`, and how long the head of a request or the body of a
+    /// push may take, in seconds. 10: a slow phone makes it.
     pub hello_timeout_secs: u64,
     /// How often each side sends something, in seconds, unless the client asks for another value.
     /// 25: below the 30 s after which mobile networks forget a connection.

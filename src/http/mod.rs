@@ -37,7 +37,7 @@ pub fn router(state: State) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/api/v2/push", post(push::publish).layer(DefaultBodyLimit::max(most)))
+        .route("/api/v2/push", post(push::handler).layer(DefaultBodyLimit::max(most)))
         .route("/api/v2/push/deliveries", get(push::deliveries))
         .with_state(state)
 }

@@ -4,8 +4,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State as Shared;
-use axum::http::header::RETRY_AFTER;
+use axum::extract::{FromRequest, Request, State as Shared};
+use axum::http::header::{CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -41,6 +41,15 @@ impl Refusal {
         Self { code, message: message.into(), retry_after_ms: None }
     }
 
+    fn body(&self) -> Json<Value> {
+        let mut error =
+            json!({"code": self.code, "message": self.message, "temporary": self.code.is_temporary()});
+        if let Some(wait_ms) = self.retry_after_ms {
+            error["retry_after_ms"] = json!(wait_ms);
+        }
+        Json(json!({ "error": error }))
+    }
+
     fn status(&self) -> StatusCode {
         match self.code {
             ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -58,14 +67,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut error =
-            json!({"code": self.code, "message": self.message, "temporary": self.code.is_temporary()});
         let mut headers = HeaderMap::new();
         if let Some(wait_ms) = self.retry_after_ms {
-            error["retry_after_ms"] = json!(wait_ms);
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
         }
-        (self.status(), headers, Json(json!({ "error": error }))).into_response()
+        (self.status(), headers, self.body()).into_response()
     }
 }
 
@@ -82,15 +88,25 @@ impl From<PublishError> for Refusal {
     }
 }
 
-/// Does what a service asks for.
-pub(super) async fn publish(
-    Shared(state): Shared<State>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Value>, Refusal> {
+/// Reads what a service asks for, which may take as long as a hello, and does it.
+pub(super) async fn handler(Shared(state): Shared<State>, request: Request) -> Response {
+    let headers = request.headers().clone();
+    let limit = state.deps.settings.limits.hello_timeout();
+    match tokio::time::timeout(limit, Bytes::from_request(request, &state)).await {
+        Ok(Ok(body)) => publish(&state, &headers, &body).await.into_response(),
+        Ok(Err(rejection)) => rejection.into_response(),
+        Err(_) => {
+            let text = format!("the body did not come within {} s; send it again", limit.as_secs());
+            let refusal = Refusal::new(ErrorCode::BadRequest, text);
+            (StatusCode::REQUEST_TIMEOUT, [(CONNECTION, "close")], refusal.body()).into_response()
+        }
+    }
+}
+
+async fn publish(state: &State, headers: &HeaderMap, body: &Bytes) -> Result<Json<Value>, Refusal> {
     let deps = &state.deps;
-    let identity = identify(&state, &headers).await?;
-    let (request_id, frame) = request(&headers, &body, || deps.entropy.uuid_v7(deps.clock.now_us()))?;
+    let identity = identify(state, headers).await?;
+    let (request_id, frame) = request(headers, body, || deps.entropy.uuid_v7(deps.clock.now_us()))?;
     let frame = match decode_client(Encoding::Json, frame.to_string().as_bytes()) {
         Ok(ClientFrame::Publish(frame)) => frame,
         Ok(_) => return Err(Refusal::new(ErrorCode::BadRequest, "this is no request to publish")),

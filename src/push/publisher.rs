@@ -147,7 +147,9 @@ impl Publisher {
         if self.store.epoch() != service.epoch {
             return Err(PublishError::Unavailable("the hub began a new epoch; connect again".to_owned()));
         }
+        fail::fail_point!("publish::received");
         let answer = self.decide(service.tenant, submission).await?;
+        fail::fail_point!("publish::decided");
         let receipts = self.receipts(service.tenant, &submitted, &answer).await?;
         Ok(Published { id, results: entry_results(answer), pushes: receipts })
     }

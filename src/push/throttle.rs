@@ -59,7 +59,7 @@ impl Throttle {
 impl State {
     /// Once a minute, forgets users whose pushes are all older.
     fn sweep(&mut self, now_us: i64) {
-        if now_us < self.swept_us + WINDOW_US {
+        if (self.swept_us..self.swept_us + WINDOW_US).contains(&now_us) {
             return;
         }
         self.swept_us = now_us;
@@ -70,8 +70,11 @@ impl State {
     }
 }
 
-/// A clock that was put back counts as the same moment.
+/// After a clock was put back what passed before counts as of this moment: nobody waits longer than a minute.
 fn forget(passed: &mut VecDeque<(u64, i64)>, now_us: i64) {
+    for (_, at_us) in passed.iter_mut() {
+        *at_us = now_us.min(*at_us);
+    }
     while passed.front().is_some_and(|(_, at_us)| now_us >= at_us + WINDOW_US) {
         passed.pop_front();
     }
@@ -91,6 +94,15 @@ mod tests {
         assert_eq!(throttle.left_us((1, 1), 20), WINDOW_US - 20);
         assert!(!throttle.admits((1, 1), 7, WINDOW_US - 1) && throttle.admits((1, 1), 7, WINDOW_US));
         assert_eq!((throttle.left_us((1, 1), WINDOW_US), throttle.left_us((3, 3), 0)), (10, 0));
+    }
+
+    #[test]
+    fn p3_a_clock_that_is_put_back_makes_nobody_wait_longer_than_a_minute() {
+        let (throttle, day_us) = (Throttle::new(1), 86_400_000_000);
+        assert!(throttle.admits((1, 1), 5, day_us));
+        assert!(!throttle.admits((1, 1), 6, 0));
+        assert_eq!(throttle.left_us((1, 1), 0), WINDOW_US);
+        assert!(throttle.admits((1, 1), 6, WINDOW_US));
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Committer {
             self.load.end();
             self.queue.answered(bytes);
             trace.end(&answers);
+            fail::fail_point!("engine::before_answer");
             for (sender, answer) in senders.into_iter().zip(answers) {
                 // A session that went away finds its answer under the same batch_id later.
                 let _ = sender.answer.send(answer);
@@ -112,12 +113,12 @@ impl Committer {
     ) -> Result<Vec<Decision>, CommitError> {
         let (batches, entries) = (group.len(), group.iter().map(|batch| batch.entries.len()).sum::<usize>());
         let reads = plan::reads(&group);
-        let started = self.clock.now_us();
+        let (started, ticks) = (self.clock.now_us(), self.clock.ticks_us());
         let planned = Arc::clone(&group);
         let decide = Box::new(move |loaded| write_twice_on_purpose(plan::plan(started, loaded, &planned)));
         let committed = self.store.commit(Group { tenant, reads, plan: decide }).await?;
         self.failures.succeeded(entries);
-        let us = self.clock.now_us() - started;
+        let us = self.clock.ticks_us() - ticks;
         self.metrics.commit(batches, entries, us);
         let seq = committed.head.seq;
         tracing::debug!(tenant.no = tenant, batches, entries, us, seq, "a group was committed");

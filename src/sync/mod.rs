@@ -127,7 +127,10 @@ impl Engine {
     /// How many entries wait to be committed, and what they take.
     pub fn waiting(&self, now_us: i64) -> (usize, QueueLevel) {
         let (entries, bytes, oldest) = self.queue.level();
-        (entries, QueueLevel { bytes: bytes as u64, age_us: oldest.map_or(0, |oldest| now_us - oldest) })
+        (
+            entries,
+            QueueLevel { bytes: bytes as u64, age_us: oldest.map_or(0, |oldest| (now_us - oldest).max(0)) },
+        )
     }
 
     /// Takes no more batches; what is queued is still committed.

@@ -5,12 +5,13 @@ use std::any::Any;
 use rusqlite::ErrorCode;
 
 use super::codec::{TooLarge, Unreadable};
+use super::damage;
 use crate::store::{CommitError, StoreError};
 
 /// Why a transaction of the writer failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error(transparent)]
+    #[error("{}", damage::with_advice(.0, damage::was_met(.0)))]
     Database(#[from] rusqlite::Error),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -30,6 +31,23 @@ impl Fault {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Self::Mismatch(format!("{what} panicked: {}", text.unwrap_or("without a message")))
+    }
+
+    /// Whether what stands in the database file cannot be so.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Database(error) => damage::was_met(error),
+            Self::Unreadable(_) => true,
+            Self::TooLarge(_) | Self::Mismatch(_) | Self::Stopped(_) => false,
+        }
+    }
+
+    /// What happened, without what to do about it.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            Self::Database(error) => error.to_string(),
+            other => other.to_string(),
+        }
     }
 
     /// Whether the fault lies with the disk or the database rather than with what was asked.
@@ -94,7 +112,7 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
+            _ => Self::Unavailable(damage::with_advice(&error, damage::was_read(&error))),
         }
     }
 }

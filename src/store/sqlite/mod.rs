@@ -7,6 +7,7 @@ mod backup;
 mod codec;
 mod commit;
 mod copies;
+mod damage;
 mod deliveries;
 mod digests;
 mod fault;
@@ -88,12 +89,14 @@ impl SqliteStore {
         }
         schema::run_migrations(path).await?;
         let (mut connection, identity) = schema::open_writer(path, cursor_key)?;
-        digests::count_once(&mut connection).map_err(|error| OpenError::database(path, &error))?;
+        digests::count_once(&mut connection).map_err(|fault| OpenError::fault(path, fault))?;
+        let reader = Reader::new(path, options.readers);
+        reader.open_all().await.map_err(|error| OpenError::connecting(path, &error))?;
         let known = Arc::new(Known::new(identity.epoch));
         let writer = Writer::new(connection, Arc::clone(&known), lock);
-        let writer = writer.map_err(|error| OpenError::database(path, &error))?;
+        let writer = writer.map_err(|error| OpenError::fault(path, error))?;
         let writer = WriterHandle::start(writer).map_err(|error| OpenError::database(path, &error))?;
-        Ok(Self { writer, reader: Reader::new(path, options.readers), identity, known })
+        Ok(Self { writer, reader, identity, known })
     }
 
     /// Takes what was read of a log for true, unless this node knew more of it when the read began: then

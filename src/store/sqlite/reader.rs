@@ -52,6 +52,17 @@ impl Reader {
         Self { pool, origins: Origins::default() }
     }
 
+    /// Opens all connections now, with the files that they need: later no file descriptor may be left for them.
+    pub(super) async fn open_all(&self) -> Result<(), sqlx::Error> {
+        let mut opened = Vec::new();
+        for _ in 0..self.pool.options().get_max_connections() {
+            let mut connection = self.pool.acquire().await?;
+            sqlx::query("SELECT 1 FROM meta").fetch_optional(&mut *connection).await?;
+            opened.push(connection);
+        }
+        Ok(())
+    }
+
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1 FROM meta").fetch_optional(&self.pool).await?;
         Ok(())

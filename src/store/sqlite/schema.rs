@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::codec::{self, Unreadable};
+use super::codec;
+use super::copies;
+use super::damage;
 use super::digests;
 use super::fault::Fault;
 use super::restore;
@@ -69,11 +71,45 @@ pub enum OpenError {
         /// Why.
         why: String,
     },
+    /// The database file is damaged.
+    #[error(
+        "{path} is damaged: {why}. Keep a copy of the data folder, then put the newest backup in its place: \
+         synchub restore BACKUP --data-dir {folder}"
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// The data folder.
+        folder: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 impl OpenError {
     pub(super) fn database(path: &Path, why: &impl ToString) -> Self {
         Self::Database { path: path.to_owned(), why: why.to_string() }
+    }
+
+    pub(super) fn fault(path: &Path, fault: impl Into<Fault>) -> Self {
+        let fault = fault.into();
+        if fault.is_damage() { Self::damaged(path, &fault.cause()) } else { Self::database(path, &fault) }
+    }
+
+    fn damaged(path: &Path, why: &impl ToString) -> Self {
+        let folder = copies::folder_of(path).to_owned();
+        Self::Damaged { path: path.to_owned(), folder, why: why.to_string() }
+    }
+
+    fn migrating(path: &Path, source: MigrateError) -> Self {
+        if damage::was_migrated(&source) {
+            return Self::damaged(path, &source);
+        }
+        Self::Migrate { path: path.to_owned(), source }
+    }
+
+    pub(super) fn connecting(path: &Path, error: &sqlx::Error) -> Self {
+        if damage::was_read(error) { Self::damaged(path, error) } else { Self::database(path, error) }
     }
 }
 
@@ -83,7 +119,7 @@ pub async fn migrate(path: &Path) -> Result<(), OpenError> {
     restore::finish(path)?;
     run_migrations(path).await?;
     let counted = Connection::open(path).map_err(Fault::from).and_then(|mut c| digests::count_once(&mut c));
-    counted.map_err(|error| OpenError::database(path, &error))
+    counted.map_err(|fault| OpenError::fault(path, fault))
 }
 
 /// Takes the data folder for this process; let go when the file is dropped, whatever ends the process.
@@ -108,6 +144,9 @@ pub(super) fn lock_folder(database: &Path) -> Result<File, OpenError> {
 }
 
 pub(super) async fn run_migrations(path: &Path) -> Result<(), OpenError> {
+    if let Some(why) = damage::emptied(path) {
+        return Err(OpenError::damaged(path, &why));
+    }
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -115,10 +154,9 @@ pub(super) async fn run_migrations(path: &Path) -> Result<(), OpenError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT);
-    let failed = |source| OpenError::Migrate { path: path.to_owned(), source };
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
-    let pool = pool.map_err(|error| OpenError::database(path, &error))?;
-    MIGRATOR.run(&pool).await.map_err(failed)?;
+    let pool = pool.map_err(|error| OpenError::connecting(path, &error))?;
+    MIGRATOR.run(&pool).await.map_err(|source| OpenError::migrating(path, source))?;
     pool.close().await;
     Ok(())
 }
@@ -144,11 +182,9 @@ pub(super) fn open_writer(path: &Path, new_key: [u8; 32]) -> Result<(Connection,
         let key: Vec<u8> = meta(&connection, "cursor_key")?.unwrap_or_default();
         Ok((connection, epoch, key))
     };
-    let (connection, epoch, key) =
-        open().map_err(|error: rusqlite::Error| OpenError::database(path, &error))?;
-    let unreadable = |error: Unreadable| OpenError::database(path, &error);
-    let epoch = codec::from_db(epoch).map_err(unreadable)?;
-    let cursor_key = codec::array("the cursor key", &key).map_err(unreadable)?;
+    let (connection, epoch, key) = open().map_err(|error: rusqlite::Error| OpenError::fault(path, error))?;
+    let epoch = codec::from_db(epoch).map_err(|error| OpenError::fault(path, error))?;
+    let cursor_key = codec::array("the cursor key", &key).map_err(|error| OpenError::fault(path, error))?;
     Ok((connection, Identity { epoch, cursor_key }))
 }
 

@@ -6,4 +6,4 @@ mod crashes;
 mod histories;
 mod phones;
 mod restored;
-mod tools;
+pub(crate) mod tools;
