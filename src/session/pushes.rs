@@ -164,6 +164,9 @@ impl Session {
                     for row in rows {
                         self.send_push(row, &conflicts, DeliveryEvent::Delivered);
                     }
+                    if let (Some(first), Some(last)) = (seqs.first(), seqs.last()) {
+                        self.write_note((*first, *last), DeliveryEvent::Owed);
+                    }
                 } else {
                     self.on_released(rows, &conflicts, &seqs);
                 }
@@ -334,8 +337,12 @@ impl Session {
         self.note_range((seq, seq), event);
     }
 
-    fn note_range(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
+    fn note_range(&self, places: (u64, u64), event: DeliveryEvent) {
         self.deps.metrics.push_fates.of(fate(event)).inc();
+        self.write_note(places, event);
+    }
+
+    fn write_note(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
         let Some(device) = self.address.device else { return };
         let at_us = self.deps.clock.now_us();
         self.deps.deliveries.note(DeliveryNote { device, seq, upto, event, at_us });
@@ -344,7 +351,7 @@ impl Session {
 
 fn fate(event: DeliveryEvent) -> PushFate {
     match event {
-        DeliveryEvent::Delivered | DeliveryEvent::Released => PushFate::Delivered,
+        DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => PushFate::Delivered,
         DeliveryEvent::Held => PushFate::Held,
         DeliveryEvent::Merged => PushFate::Merged,
         DeliveryEvent::Overflowed => PushFate::Dropped,

@@ -95,6 +95,8 @@ pub enum DeliveryEvent {
     Held,
     /// It was handed to the device's socket after it had waited.
     Released,
+    /// Those that had waited were handed to the device's socket with all that it was owed.
+    Owed,
     /// A later trigger says what it said.
     Merged,
     /// There were too many.
@@ -104,10 +106,10 @@ pub enum DeliveryEvent {
 }
 
 impl DeliveryEvent {
-    /// The number that the store keeps; none: it is a place of the device.
+    /// The number that the store keeps; none: it is a place of the device, or of what waited.
     pub fn number(self) -> Option<i64> {
         match self {
-            Self::Delivered => None,
+            Self::Delivered | Self::Owed => None,
             Self::Held => Some(1),
             Self::Released => Some(2),
             Self::Merged => Some(3),

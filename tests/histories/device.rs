@@ -7,6 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::model::{Filters, Key};
+use crate::post::{Inbox, Posted};
 use crate::support::Peer;
 
 /// How long a client keeps what was accepted (R2).
@@ -49,6 +50,8 @@ pub(crate) struct Disk {
     /// The epoch and the place that the cursor names; no place where the device cannot know it.
     pub(crate) epoch: u64,
     pub(crate) place: Option<Place>,
+    /// The place alone, where the frame with the cursor named it.
+    pub(crate) passed: Option<u64>,
     /// Whether the copy holds what the cursor does not cover.
     pub(crate) is_ahead: bool,
     /// Whether the copy may hold what a store that was put back has lost, until all has come anew.
@@ -76,6 +79,7 @@ impl Disk {
             cursor: None,
             epoch: 0,
             place: None,
+            passed: None,
             is_ahead: false,
             doubts: false,
             removed: BTreeMap::new(),
@@ -160,6 +164,7 @@ impl Disk {
         }
         if let Some(cursor) = frame["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
+            self.passed = frame["seq"].as_u64();
             let confirmed = &self.confirmed;
             self.copy.retain(|key, _| confirmed.contains_key(&key.0));
         }
@@ -203,6 +208,15 @@ impl Disk {
     }
 }
 
+/// A batch that was more than a device may send.
+#[derive(Debug, Clone)]
+pub(crate) struct Limited {
+    pub(crate) uids: Vec<u64>,
+    pub(crate) until_us: i64,
+    /// Whether nothing else was on the wire that may take what it waits for.
+    pub(crate) is_alone: bool,
+}
+
 /// A batch on the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
@@ -210,9 +224,14 @@ pub(crate) struct Flight {
     pub(crate) items: Vec<Item>,
     /// Its event in the ledger.
     pub(crate) event: usize,
+    /// Whether it was refused for its rate before: it goes alone, since others would take what it needs.
+    pub(crate) waited: bool,
+    /// Whether it waited as long as it was told, and nobody else took anything: then it passes (WS7).
+    pub(crate) must_pass: bool,
 }
 
 /// A socket after its welcome.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) install: Uuid,
@@ -234,6 +253,16 @@ pub(crate) struct Link {
     pub(crate) held: bool,
     /// The `catch_up` that is not answered yet.
     pub(crate) catches_up: Option<u64>,
+    /// The place of the hello's cursor, where the hub went on from it and the device knows it.
+    pub(crate) from: Option<u64>,
+    /// The log's head, the number of pushes and of the clock's times at hello.
+    pub(crate) head: u64,
+    pub(crate) opened: usize,
+    /// The pushes that came.
+    pub(crate) pushed: Vec<Posted>,
+    /// Whether it ever saved battery, and whether it asked for nothing that makes it catch up.
+    pub(crate) saved: bool,
+    pub(crate) is_plain: bool,
 }
 
 impl Link {
@@ -270,6 +299,9 @@ pub(crate) struct Device {
     pub(crate) skew_us: i64,
     pub(crate) attempt: u64,
     pub(crate) link: Option<Link>,
+    pub(crate) inbox: Inbox,
+    /// What was refused for its rate, and when it may come again by the time that nobody sets (WS7).
+    pub(crate) limited: Option<Limited>,
 }
 
 impl Device {

@@ -121,7 +121,9 @@ impl World {
         ));
         let (crashes, seed) = (self.chance.percent(50), self.chance.word());
         self.host.now_us += PAUSE_US;
+        self.host.times.push(self.host.now_us);
         self.host.replace(crashes, seed, &backup.file, by_hand).await;
+        self.forget();
         assert_eq!(self.host.epoch(), epoch, "R1: the epoch after the store was put back by hand: {by_hand}");
         for (ledger, saved) in self.ledgers.iter_mut().zip(backup.ledgers) {
             ledger.count(if by_hand { "store put back by hand" } else { "store restored" });
@@ -231,6 +233,8 @@ impl World {
 
     /// Notes where the cursor of a frame stands.
     pub(crate) fn note_place(&mut self, at: usize, frame: &Value) {
+        // A push that waits holds the cursor before it, and what came after it is not covered (R1).
+        let is_owed = self.is_owed(at);
         let device = &mut self.devices[at];
         let (Some(link), disk) = (&device.link, &mut device.disk) else { return };
         if ["snapshot", "data_update"].iter().any(|kind| frame["type"] == *kind) {
@@ -243,7 +247,7 @@ impl World {
             return;
         }
         disk.epoch = link.epoch;
-        disk.is_ahead &= !link.caught_up || link.held;
+        disk.is_ahead &= !link.caught_up || link.held || is_owed;
         let tenant = &self.ledgers[device.tenant].tenant;
         disk.place = frame["seq"]
             .as_u64()

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, params};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use synchub_protocol::ErrorCode;
 use tokio::runtime::{Builder, Runtime};
@@ -19,6 +20,17 @@ pub(crate) struct Host {
     tables: Option<Connection>,
     /// The hub's clock.
     pub(crate) now_us: i64,
+    /// The times that it has shown, the last one last: it is set back too.
+    pub(crate) times: Vec<i64>,
+    /// What of it passed: nobody sets that back.
+    pub(crate) ticks_us: i64,
+    /// Whether a session's lane takes so much that nothing is ever forgotten (C8).
+    pub(crate) is_wide: bool,
+    /// How many pushes a user is sent in a minute, and how many wait for a device (P3).
+    pub(crate) per_minute: usize,
+    pub(crate) queue: usize,
+    /// How many entries a device may send at once, and a second; none: as many as it likes.
+    pub(crate) entries: Option<u64>,
 }
 
 /// A row of the log as the tables have it; times and old values as the model has them.
@@ -63,6 +75,9 @@ impl Host {
         let permits = *chance.pick(&[1, 16]);
         let group = *chance.pick(&[1, 3, 64]);
         let position_ms = *chance.pick(&[1, 20]);
+        let per_minute = *chance.pick(&[2, 5, 10]);
+        let queue = *chance.pick(&[3, 1000, 1000]);
+        let entries = *chance.pick(&[None, None, Some(4)]);
         let mut builder = Hub::with(|settings| {
             settings.feed.lane_bytes = lane_bytes;
             settings.feed.tail_bytes = tail_bytes;
@@ -73,12 +88,22 @@ impl Host {
             settings.catch_up.permits = permits;
             settings.ack_flush_secs = 1;
             settings.retention.every_secs = 86_400;
+            // A machine that is busy with other tests is no disk in trouble.
+            settings.admission.slow_commit_ms = 0;
+            settings.push.per_minute = per_minute;
+            settings.push.queue = queue;
+            settings.rates.burst_secs = 1;
+            settings.rates.device_entries = entries.unwrap_or(0);
         })
         .seed(chance.word());
         for (path, text) in OWN_DEFINITIONS {
             builder = builder.definition(path, text);
         }
-        let mut host = Self { runtime: None, hub: None, tables: None, now_us: NOW_US };
+        let (now_us, times) = (NOW_US, vec![NOW_US]);
+        let (runtime, hub, tables) = (None, None, None);
+        let (ticks_us, is_wide) = (0, lane_bytes > 100_000);
+        let mut host =
+            Self { runtime, hub, tables, now_us, times, ticks_us, is_wide, per_minute, queue, entries };
         host.run(builder.start()).await;
         host
     }
@@ -136,7 +161,19 @@ impl Host {
 
     pub(crate) fn advance(&mut self, us: i64) {
         self.now_us += us;
-        self.hub().clock.set(self.now_us);
+        self.times.push(self.now_us);
+        // What nobody sets does not go back (WS7).
+        if us > 0 {
+            self.ticks_us += us;
+            self.hub().clock.advance(us);
+        } else {
+            self.hub().clock.set(self.now_us);
+        }
+    }
+
+    /// The latest time that the clock has shown.
+    pub(crate) fn latest_us(&self) -> i64 {
+        self.times.iter().copied().max().unwrap_or(self.now_us)
     }
 
     /// The epoch that the store is in.
@@ -207,23 +244,37 @@ impl Host {
     pub(crate) fn log(&self, tenant: &str, after: u64) -> Vec<LogRow> {
         let sql =
             "SELECT log.seq, log.time_us, log.kind, p.kind, p.name, domain.name, record.key, log.version,
-                     install, log.flags, old
-                   FROM log JOIN tenant ON tenant.no = log.tenant JOIN domain ON domain.no = log.domain
-                     JOIN record ON record.rid = log.rid LEFT JOIN party AS p ON p.no = log.scope
+                     install, log.flags, old, device.id
+                   FROM log JOIN tenant ON tenant.no = log.tenant LEFT JOIN domain ON domain.no = log.domain
+                     LEFT JOIN record ON record.rid = log.rid
+                     LEFT JOIN device ON log.scope < 0 AND device.no = -log.scope
+                     LEFT JOIN party AS p ON p.no = coalesce(device.user, log.scope)
                    WHERE tenant.name = ?1 AND log.seq > ?2 ORDER BY log.seq";
         let mut query = self.tables().prepare_cached(sql).unwrap();
         let rows = query.query_map(params![tenant, i64::try_from(after).unwrap()], |row| {
             let (kind, flags): (i64, i64) = (row.get(2)?, row.get(9)?);
+            let old: Vec<u8> = row.get(10)?;
+            let (key, old) = if kind == 5 {
+                let (push, _): (Uuid, IgnoredAny) = rmp_serde::from_slice(&old).unwrap();
+                ((String::new(), push.to_string()), Data::new())
+            } else {
+                let key = (row.get(5)?, id(&row.get::<_, Vec<u8>>(6)?));
+                (key, rmp_serde::from_slice(&old).unwrap())
+            };
+            let scope = match (scope(row.get(3)?, row.get(4)?), row.get(11)?) {
+                (Scope::User(user), Some(device)) => Scope::Device(user, device),
+                (scope, _) => scope,
+            };
             Ok(LogRow {
                 seq: u64::try_from(row.get::<_, i64>(0)?).unwrap(),
                 time_us: row.get(1)?,
-                kind: ["create", "update", "delete", "leave"][usize::try_from(kind - 1).unwrap()],
-                scope: scope(row.get(3)?, row.get(4)?),
-                key: (row.get(5)?, id(&row.get::<_, Vec<u8>>(6)?)),
+                kind: ["create", "update", "delete", "leave", "push"][usize::try_from(kind - 1).unwrap()],
+                scope,
+                key,
                 version: u64::try_from(row.get::<_, i64>(7)?).unwrap(),
                 install: row.get(8)?,
                 priority: usize::try_from(flags % 4).unwrap(),
-                old: rmp_serde::from_slice(&row.get::<_, Vec<u8>>(10)?).unwrap(),
+                old,
             })
         });
         rows.unwrap().map(Result::unwrap).collect()

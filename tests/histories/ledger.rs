@@ -11,6 +11,7 @@ use crate::device::Wish;
 use crate::host::{Host, LogRow, Stored};
 use crate::model::{Batch, Image, Key, Model, Verdict, matches, normal, sees};
 use crate::numbers::{Numbers, epoch_of};
+use crate::post::Post;
 
 /// What is known of a batch that was sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +67,9 @@ pub(crate) struct Ledger {
     /// How often each thing happened: what no history reaches, no history tests.
     pub(crate) tally: BTreeMap<String, u64>,
     pub(crate) numbers: Numbers,
+    pub(crate) post: Post,
+    /// What users were pushed live by a hub that runs, by push when it was published (P3).
+    pub(crate) told: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 impl Ledger {
@@ -78,6 +82,8 @@ impl Ledger {
             sightings: Vec::new(),
             tally: BTreeMap::new(),
             numbers: Numbers::default(),
+            post: Post::default(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -202,8 +208,8 @@ impl Ledger {
                 self.float(&fresh, queue, later.copied().unwrap_or(usize::MAX), must);
             }
             let Some(at) = next else { break };
-            if let Some(seq) = last.get(&at) {
-                self.enter(epoch_of(*seq), &fresh[at]);
+            if let Some(seq) = last.get(&at).copied().or_else(|| fresh[at].pushed_upto()) {
+                self.enter(epoch_of(seq), &fresh[at]);
             }
             self.apply(&fresh[at]);
         }

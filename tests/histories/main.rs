@@ -8,11 +8,15 @@ mod chance;
 mod device;
 mod disaster;
 mod edits;
+mod ending;
 mod host;
 mod ledger;
 mod model;
 mod numbers;
+mod post;
+mod pushing;
 mod reading;
+mod receiving;
 mod steps;
 #[expect(dead_code, unused_imports, reason = "the histories need a part of what the other tests do")]
 #[path = "../it/support/mod.rs"]

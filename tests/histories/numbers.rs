@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::host::LogRow;
 use crate::ledger::{Event, Ledger};
 use crate::model::{Key, Model, Verdict};
+use crate::post::Post;
 
 /// The edits by install and number, as the store has decided them.
 type Decided = BTreeMap<(i64, u64), u64>;
@@ -27,6 +28,7 @@ pub(crate) struct Numbers {
 pub(crate) struct Saved {
     pub(crate) model: Model,
     decided: Decided,
+    post: Post,
 }
 
 /// The epoch of a place.
@@ -41,6 +43,9 @@ impl Numbers {
             let sure = self.doubtful.is_none_or(|epoch| epoch_of(row.seq) > epoch);
             let again = self.places.insert(row.seq, row.time_us).is_some();
             assert!(!sure || !again, "R1: a place is given twice: {row:?}");
+            if row.kind == "push" {
+                continue;
+            }
             assert!(row.version >> 32 <= epoch_of(row.seq), "R1: a version ahead of its epoch: {row:?}");
             let name = (row.key.clone(), row.version);
             let again = row.kind != "leave" && self.versions.insert(name, row.seq).is_some();
@@ -82,13 +87,15 @@ impl Ledger {
 
     /// What a backup has. Everything was judged.
     pub(crate) fn save(&self) -> Saved {
-        Saved { model: self.model.clone(), decided: self.numbers.decided.clone() }
+        let (decided, post) = (self.numbers.decided.clone(), self.post.clone());
+        Saved { model: self.model.clone(), decided, post }
     }
 
     /// The store is what a backup has, in this epoch; what was on the way is lost.
     pub(crate) fn put_back(&mut self, saved: Saved, epoch: u64) {
         self.model = saved.model;
         self.numbers.decided = saved.decided;
+        self.post = saved.post;
         self.numbers.epoch = epoch;
         self.events.clear();
         self.judged = 0;

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::device::Wish;
+use crate::device::{Limited, Wish};
 use crate::edits;
 use crate::ledger::{Fate, Sighting};
 use crate::world::World;
 
 /// How long a device waits for what it should have by now, before it asks where it stands.
 const NUDGE: Duration = Duration::from_millis(50);
+/// How often it asks, at most.
+const NUDGES: usize = 300;
 /// How long an answer may take; far above what it ever does.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -30,6 +32,7 @@ impl World {
     pub(crate) async fn read(&mut self, at: usize, until: Until) {
         let mut left = if let Until::Frames(count) = until { count } else { usize::MAX };
         let mut asked = None;
+        let mut nudges = 0;
         while left > 0 && self.is_online(at) {
             let head = self.host.head(&self.ledgers[self.devices[at].tenant].tenant);
             let link = self.devices[at].link.as_mut().unwrap();
@@ -57,6 +60,11 @@ impl World {
             } else {
                 assert!(waits, "{} hears nothing any more", self.devices[at].name());
                 asked = None;
+                nudges += 1;
+                assert!(nudges < NUDGES, "C2, P3: {} does not come to the head", self.devices[at].name());
+                if until == Until::Head && self.waits_for_a_minute(at) {
+                    return;
+                }
             }
         }
     }
@@ -74,6 +82,8 @@ impl World {
     pub(crate) async fn save_battery(&mut self, at: usize) {
         let saves = self.chance.percent(60);
         if let Some(link) = &mut self.devices[at].link {
+            link.saved |= saves;
+            link.is_plain = false;
             link.peer.request(json!({"type": "settings", "battery_saver": saves})).await;
         }
     }
@@ -81,6 +91,7 @@ impl World {
     /// The device asks for what was held back, whether something was or not (C9).
     pub(crate) async fn catch_up(&mut self, at: usize) {
         if let Some(link) = self.devices[at].link.as_mut().filter(|link| link.catches_up.is_none()) {
+            link.is_plain = false;
             link.catches_up = Some(link.peer.request(json!({"type": "catch_up"})).await);
         }
     }
@@ -117,7 +128,13 @@ impl World {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
             "settings_applied" => return,
-            "subscribed" | "position" | "caught_up" | "sync_trigger" => {}
+            "subscribed" | "position" | "caught_up" => {}
+            "sync_trigger" if frame["reason"] == "held_back" => {}
+            "sync_trigger" | "message" => {
+                let text = format!("    {} is pushed {frame}", self.devices[at].name());
+                self.note(text);
+                return self.pushed(at, frame);
+            }
             // P5: of a conflict that awaits the user, before anything else.
             "conflict_alert" => assert!(frame["action_required"] == true, "{frame}"),
             other => panic!("an unexpected frame {other}: {frame}"),
@@ -128,6 +145,7 @@ impl World {
             self.devices[at].name(),
             short(frame)
         ));
+        self.check_passed(at, frame);
         let device = &mut self.devices[at];
         let link = device.link.as_mut().unwrap();
         if kind == "subscribed" {
@@ -180,6 +198,20 @@ impl World {
         let event = &mut ledger.events[flight.event];
         if frame["type"] == "error" {
             let code = frame["code"].as_str().unwrap();
+            if code == "rate_limited" {
+                event.fate = Fate::Dropped;
+                assert!(
+                    self.host.entries.is_some() && !flight.must_pass,
+                    "WS7: told to wait, and waited: {frame}"
+                );
+                let uids = flight.items.iter().map(|item| item.uid).collect();
+                let wait_us = i64::try_from(frame["retry_after_ms"].as_u64().unwrap()).unwrap() * 1000;
+                let until_us = self.host.ticks_us + wait_us;
+                let is_alone = link.flights.is_empty();
+                device.limited.get_or_insert(Limited { uids, until_us, is_alone });
+                ledger.count("batch refused for its rate");
+                return;
+            }
             let again = ["unavailable", "internal"].contains(&code);
             assert!(!again || event.may_fail, "nothing made the store fail: {frame}");
             event.fate = if again { Fate::Dropped } else { Fate::Refused(code.to_owned()) };

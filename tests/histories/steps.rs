@@ -1,5 +1,4 @@
-//! The steps of a history, drawn by chance, and its end: everybody comes back, reads everything, and holds
-//! what the model says.
+//! The steps of a history, drawn by chance.
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use crate::reading::Until;
 use crate::world::{World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
-const STEPS: [(&str, usize); 24] = [
+const STEPS: [(&str, usize); 25] = [
     ("edit", 34),
     ("odd", 10),
     ("connect", 10),
@@ -29,6 +28,7 @@ const STEPS: [(&str, usize); 24] = [
     ("crash", 1),
     ("refuse", 3),
     ("publish", 5),
+    ("post", 10),
     ("unit", 1),
     ("twin", 2),
     ("late", 1),
@@ -77,6 +77,7 @@ impl World {
             "crash" => self.crash().await,
             "refuse" => self.refuse().await,
             "publish" => self.publish(self.devices[at].tenant).await,
+            "post" => self.post(self.devices[at].tenant).await,
             "purge" => self.purge().await,
             "unit" => self.move_user(at),
             "twin" => self.twin(at).await,
@@ -205,7 +206,7 @@ impl World {
     }
 
     /// When the numbers of a restored app are through, the next hello names the new install (O4).
-    fn change_install(&mut self, at: usize) {
+    pub(crate) fn change_install(&mut self, at: usize) {
         let device = &self.devices[at];
         let next = device.disk.outbox.first().map_or(device.disk.install, |item| item.install);
         if device.link.as_ref().is_some_and(|link| link.flights.is_empty() && link.install != next) {
@@ -285,6 +286,7 @@ impl World {
         let kept = old.iter().filter(|(domain, _)| wish.contains_key(*domain));
         let kept = kept.map(|(domain, filters)| (domain.clone(), filters.clone())).collect();
         self.ask(at, json!({"type": "unsubscribe", "domains": gone}), kept).await;
+        self.devices[at].link.as_mut().unwrap().is_plain = false;
         self.devices[at].urgency = self.chance.urgency();
         let all = subscriptions(&wish, self.devices[at].urgency);
         self.ask(at, json!({"type": "subscribe", "subscriptions": all}), wish).await;
@@ -309,13 +311,22 @@ impl World {
     }
 
     /// The hub is gone at once, with everything that it had in memory.
-    async fn crash(&mut self) {
+    pub(crate) async fn crash(&mut self) {
         self.crash_with(None).await;
+    }
+
+    /// What the hub had in memory alone is gone.
+    pub(crate) fn forget(&mut self) {
+        self.crashed = true;
+        for ledger in &mut self.ledgers {
+            ledger.told.clear();
+        }
     }
 
     /// The same; `copy` names where the files of the dead hub are copied to.
     pub(crate) async fn crash_with(&mut self, copy: Option<std::path::PathBuf>) {
         self.host.crash(copy.as_deref()).await;
+        self.forget();
         for at in 0..self.devices.len() {
             self.cut(at);
             let tenant = self.devices[at].tenant;
@@ -324,7 +335,7 @@ impl World {
     }
 
     /// Waits until everything that was sent is decided or lost for good.
-    async fn resolve(&mut self) {
+    pub(crate) async fn resolve(&mut self) {
         for tenant in 0..self.ledgers.len() {
             for at in self.ledgers[tenant].open_devices() {
                 if self.is_online(at) {
@@ -341,50 +352,6 @@ impl World {
         self.resolve().await;
         for ledger in &mut self.ledgers {
             ledger.judge(&self.host);
-        }
-    }
-
-    /// The end: everybody sends and reads everything, and holds what the model says.
-    pub(crate) async fn finish(&mut self) {
-        self.note("-- the end".to_owned());
-        for at in 0..self.devices.len() {
-            for _ in 0..200 {
-                if !self.is_online(at) {
-                    self.connect(at).await;
-                }
-                while self.send(at).await {}
-                self.read(at, Until::Answered).await;
-                self.change_install(at);
-                if self.devices[at].disk.outbox.is_empty() && self.is_online(at) {
-                    break;
-                }
-            }
-            assert!(
-                self.devices[at].disk.outbox.is_empty(),
-                "{} cannot send what waits",
-                self.devices[at].name()
-            );
-        }
-        self.judge().await;
-        for at in 0..self.devices.len() {
-            while !self.is_online(at) {
-                self.connect(at).await;
-                self.read(at, Until::Head).await;
-            }
-            self.read(at, Until::Head).await;
-        }
-        self.judge().await;
-        self.check_forgotten();
-        for device in &self.devices {
-            if device.disk.doubts {
-                continue;
-            }
-            let ledger = &self.ledgers[device.tenant];
-            let due = ledger.model.copy(device.user, device.unit.as_deref(), &device.disk.wish);
-            for key in due.keys().chain(device.disk.copy.keys()) {
-                let (held, due) = (device.disk.copy.get(key), due.get(key));
-                assert!(held == due, "{} holds {key:?} as {held:?}; the model says {due:?}", device.name());
-            }
         }
     }
 }

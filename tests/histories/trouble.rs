@@ -48,6 +48,7 @@ impl World {
         let now_us = self.host.now_us;
         for ledger in &mut self.ledgers {
             ledger.model.purge(now_us - 30 * DAY_US, now_us - DAY_US, now_us - 365 * DAY_US);
+            ledger.post.requests.clear();
             ledger.count("purge");
         }
         self.judge().await;
@@ -151,6 +152,7 @@ impl World {
             entries: vec![entry.clone()],
             trusted: true,
             belonging: Some(belonging),
+            pushes: Vec::new(),
         };
         let answer = publisher.publish(self.host.hub(), entry, Some(asked)).await;
         let fate = Fate::Answered(as_frame(&answer));

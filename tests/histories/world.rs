@@ -13,6 +13,7 @@ use crate::edits;
 use crate::host::Host;
 use crate::ledger::{Event, Fate, Ledger};
 use crate::model::{Batch, DOMAINS};
+use crate::post::Inbox;
 use crate::support::{Hello, Peer};
 
 /// The devices of each tenant: user, device, kind, priority, unit.
@@ -39,6 +40,10 @@ pub(crate) struct World {
     pub(crate) ruin: Option<Ruin>,
     /// Whether the store is made to refuse.
     pub(crate) refuses: bool,
+    /// The way of services without a socket.
+    pub(crate) http: reqwest::Client,
+    /// Whether the hub has ever lost what it had in memory.
+    pub(crate) crashed: bool,
     /// What happened, to be read when it ends badly.
     pub(crate) diary: Vec<String>,
 }
@@ -70,6 +75,8 @@ impl World {
                     skew_us: 0,
                     attempt: 0,
                     link: None,
+                    inbox: Inbox::default(),
+                    limited: None,
                 });
             }
         }
@@ -82,6 +89,8 @@ impl World {
             uids: 0,
             ruin: Ruin::of(seed),
             refuses: false,
+            http: reqwest::Client::new(),
+            crashed: false,
             diary: Vec::new(),
         }
     }
@@ -155,7 +164,14 @@ impl World {
             return false;
         }
         let epoch = self.check_welcome(at, foreseen, &welcome);
+        let useless = ["cursor_expired", "cursor_invalid", "epoch_changed"];
+        let fresh = welcome["fresh"].as_array().unwrap();
+        let is_usable = fresh.iter().all(|fresh| useless.iter().all(|reason| fresh["reason"] != *reason));
+        let head = self.host.head(&self.ledgers[self.devices[at].tenant].tenant);
         let device = &mut self.devices[at];
+        let who = (device.user.to_owned(), device.id.to_owned());
+        self.ledgers[device.tenant].post.register(who);
+        let is_usable = is_usable && !device.disk.wish.is_empty() && device.disk.epoch == epoch;
         let install_no =
             self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
         let mut link = Link {
@@ -172,6 +188,12 @@ impl World {
             asked: Vec::new(),
             held: false,
             catches_up: None,
+            from: device.disk.passed.filter(|_| is_usable && device.disk.cursor.is_some()),
+            head,
+            opened: self.host.times.len() - 1,
+            pushed: Vec::new(),
+            saved: false,
+            is_plain: true,
         };
         if says_time {
             link.sample(offset_us);
@@ -243,7 +265,7 @@ impl World {
     /// Sends the next batch; says whether there was one.
     pub(crate) async fn send(&mut self, at: usize) -> bool {
         let full = self.devices[at].link.as_ref().is_none_or(|link| link.flights.len() >= IN_FLIGHT);
-        if full {
+        if full || self.is_limited(at) || self.goes_alone(at) {
             return false;
         }
         let Some((batch, items)) = self.next_batch(at) else { return false };
@@ -262,7 +284,8 @@ impl World {
         entries: Vec<Value>,
         items: Vec<Item>,
     ) {
-        let says_time = self.chance.percent(30);
+        // What is refused for its rate measures no clock (T2), and the next ones are on their way by then.
+        let says_time = self.chance.percent(30) && self.host.entries.is_none();
         let drift_us = self.chance.around(3);
         let device = &mut self.devices[at];
         let link = device.link.as_mut().unwrap();
@@ -292,6 +315,7 @@ impl World {
             entries,
             trusted: false,
             belonging: None,
+            pushes: Vec::new(),
         };
         let ledger = &mut self.ledgers[device.tenant];
         let event = ledger.sent();
@@ -304,7 +328,15 @@ impl World {
             uids: if device.was_restored { Vec::new() } else { items.iter().map(|item| item.uid).collect() },
         });
         let id = link.peer.request(frame).await;
-        link.flights.push_back(Flight { id, items, event });
+        let limited = device.limited.take();
+        let waited = limited.is_some();
+        let must_pass = limited.is_some_and(|limited| {
+            limited.is_alone
+                && link.flights.is_empty()
+                && limited.uids == batch.uids
+                && !batch.uids.is_empty()
+        });
+        link.flights.push_back(Flight { id, items, event, waited, must_pass });
         let text = format!("{} {} sends {first:?}+{}", device.tenant, device.name(), batch.uids.len());
         self.note(text);
     }

@@ -33,6 +33,12 @@ const DEVICES: &str = "SELECT device.no, party.name AS user, device.id, device.a
 const EVENTS: &str = "SELECT what, at_us FROM push_exception
     WHERE device = ?1 AND seq <= ?2 AND upto >= ?2 ORDER BY at_us, what";
 
+/// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when).
+const RELEASE: &str = "INSERT INTO push_exception (device, seq, what, upto, at_us)
+    SELECT device, seq, 2, upto, ?4 FROM push_exception
+    WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what = 1
+    ON CONFLICT DO NOTHING";
+
 pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fault> {
     writer.transact(|transaction| {
         let mut reach =
@@ -41,10 +47,14 @@ pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fa
             "INSERT INTO push_exception (device, seq, what, upto, at_us) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET upto = max(upto, excluded.upto), at_us = excluded.at_us",
         )?;
+        let mut release = transaction.prepare_cached(RELEASE)?;
         for note in notes {
             let (seq, upto) = (codec::to_db(note.seq)?, codec::to_db(note.upto)?);
             match note.event.number() {
                 Some(what) => insert.execute(params![note.device, seq, what, upto, note.at_us])?,
+                None if note.event == DeliveryEvent::Owed => {
+                    release.execute(params![note.device, seq, upto, note.at_us])?
+                }
                 None => reach.execute([note.device, upto])?,
             };
         }
@@ -186,7 +196,7 @@ const EVENT_KINDS: [DeliveryEvent; 5] = [
 
 fn name(event: DeliveryEvent) -> &'static str {
     match event {
-        DeliveryEvent::Delivered | DeliveryEvent::Released => "delivered",
+        DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => "delivered",
         DeliveryEvent::Held => "held: the user had the most of a minute",
         DeliveryEvent::Merged => "merged: a later trigger said the same",
         DeliveryEvent::Overflowed => "dropped: too many were queued",

@@ -8,7 +8,7 @@ use synchub_protocol::Timestamp;
 
 use super::decide::{Entry, Ruling, decide, refused};
 use super::definitions::known;
-use super::{Key, Model};
+use super::{Key, Model, Push};
 
 /// A batch as it reaches the hub.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct Batch {
     /// A publisher: sees and may do everything.
     pub(crate) trusted: bool,
     pub(crate) belonging: Option<Belonging>,
+    /// What a service pushes behind its changes.
+    pub(crate) pushes: Vec<Push>,
 }
 
 /// A unit or a user; none: nobody.
@@ -114,6 +116,7 @@ impl Model {
         let mut run = Run { batch, mark, failed: BTreeSet::new(), corrected: Vec::new() };
         let results = run.decide(self);
         run.note(self, &results);
+        self.push(&batch.pushes, batch.install, batch.received_us);
         let remembered = Remembered {
             entries: batch.entries.clone(),
             atomic: batch.atomic,

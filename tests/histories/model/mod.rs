@@ -28,6 +28,8 @@ pub(crate) enum Scope {
     Tenant,
     Unit(String),
     User(String),
+    /// A user and a device: pushes alone have it.
+    Device(String, String),
 }
 
 /// When and by whom an edit was made, in the order that compares (T2): time, device priority, install,
@@ -92,17 +94,28 @@ pub(crate) struct Row {
     pub(crate) time_us: i64,
     pub(crate) kind: &'static str,
     pub(crate) scope: Scope,
+    /// Of a push its id alone.
     pub(crate) key: Key,
+    /// Of a push the time at which it ends.
     pub(crate) version: u64,
     pub(crate) install: i64,
     pub(crate) priority: usize,
-    /// The changed fields with their values before.
+    /// The changed fields with their values before; none of a push.
     pub(crate) old: Data,
 }
 
 /// How many rows are kept for people (E11): resolved conflicts, open ones, refused entries, those taken
 /// out of the inbox.
 pub(crate) type Reviews = BTreeMap<&'static str, u64>;
+
+/// A push that is not a change, as its row of the log has it (P1).
+#[derive(Debug, Clone)]
+pub(crate) struct Push {
+    pub(crate) id: String,
+    pub(crate) scope: Scope,
+    pub(crate) priority: usize,
+    pub(crate) ttl_us: i64,
+}
 
 /// The codes of refused numbers, and when they were refused.
 type Refused = BTreeMap<u64, (String, i64)>;
@@ -195,6 +208,25 @@ impl Model {
         }
         self.batches.retain(|_, known| known.at_us >= batches_before);
         self.reviews.retain(|review| review.at_us >= reviews_before || review.is_open());
+    }
+
+    /// Writes the rows of pushes, behind those of the changes that came with them (P1).
+    fn push(&mut self, pushes: &[Push], install: i64, now_us: i64) {
+        for Push { id, scope, priority, ttl_us } in pushes {
+            self.last_us = now_us.max(self.last_us + 1);
+            self.head = self.head.max(self.epoch << 40) + 1;
+            self.rows.push(Row {
+                seq: self.head,
+                time_us: self.last_us,
+                kind: "push",
+                scope: scope.clone(),
+                key: (String::new(), id.clone()),
+                version: u64::try_from(self.last_us + ttl_us).unwrap(),
+                install,
+                priority: *priority,
+                old: Data::new(),
+            });
+        }
     }
 
     /// Writes a version and its rows (V1, V2, T1).

@@ -15,6 +15,7 @@ pub(crate) fn sees(scope: &Scope, user: &str, unit: Option<&str>) -> bool {
         Scope::Tenant => true,
         Scope::Unit(of) => unit == Some(of),
         Scope::User(of) => user == of,
+        Scope::Device(..) => false,
     }
 }
 

@@ -98,6 +98,24 @@ async fn p4_what_was_held_merged_or_dropped_says_so() {
 }
 
 #[tokio::test]
+async fn p4_what_was_held_and_comes_with_a_hello_is_delivered() {
+    let hub = Hub::with(|settings| settings.push.per_minute = 1).start().await;
+    let mut service = Service::start(&hub).await;
+    let (mut phone, _) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    service.push(json!([message("bob", "0"), message("bob", "1"), message("bob", "2")])).await;
+    phone.quiet().await;
+    let all = |lines: &[&str]| of(&lines.iter().map(|status| ("phone", *status)).collect::<Vec<_>>());
+    assert_eq!(statuses(&hub).await, all(&["delivered", "held", "held"]));
+    phone.cut();
+    let (_phone, frames) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    assert_eq!(pushes(&frames).len(), 3);
+    assert_eq!(statuses(&hub).await, all(&["delivered", "delivered", "delivered"]));
+    let lines = deliveries(&hub, |_| {}).await;
+    assert_eq!(lines[1]["events"].as_array().unwrap().len(), 2, "held and delivered: {}", lines[1]);
+    assert_eq!(lines[0]["events"], json!([]), "this one never waited");
+}
+
+#[tokio::test]
 async fn p4_too_many_in_the_queue_are_dropped_by_one_note() {
     let hub = Hub::with(|settings| settings.push.queue = 2).start().await;
     let mut service = Service::start(&hub).await;
