@@ -6,34 +6,25 @@
 mod definitions;
 mod new_epoch;
 mod open;
+mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Semaphore;
 
 use crate::auth::Verifier;
-use crate::bus::Bus;
-use crate::bus::local::LocalBus;
-use crate::catalog::Catalog;
 use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::devices::{Acks, Deliveries, Registrar};
 use crate::entropy::SharedEntropy;
 use crate::http;
 use crate::lifecycle;
 use crate::limits::Limits;
-use crate::observe::{Metrics, Traces};
-use crate::push::{Feeds, Publisher, Throttle};
-use crate::recorder::Recorder;
-use crate::registry::{Command, Devices, GoAwayCause, Mailbox};
+use crate::registry::{Command, GoAwayCause, Mailbox};
 use crate::retention::{Removed, Retention};
-use crate::session::{CursorKey, Deps, ReadPool};
+use crate::session::Deps;
 use crate::store::StoreError;
-use crate::sync::Engine;
 use crate::tasks::Tasks;
 
 pub use crate::store::sqlite::{Contents, Replaced, Restored};
@@ -42,9 +33,6 @@ pub use open::{backup, inspector, migrate, open_store, restore};
 
 /// How many sessions are told to go each second at least, however long the drain may take.
 const DRAIN_RATE: usize = 200;
-
-/// How many digests with a filter are read at once: half of the store's readers, so that pages find one.
-const DIGEST_SCANS: usize = 2;
 
 /// A running node.
 #[derive(Debug)]
@@ -78,6 +66,7 @@ impl Node {
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> anyhow::Result<Self> {
+        // What can be wrong with the settings shows before a file is touched.
         let definitions = definitions(&settings)?;
         let verifier = Verifier::new(&settings.auth)?;
         let limits = Limits::new(settings.rates.clone(), Arc::clone(&clock))?;
@@ -86,85 +75,10 @@ impl Node {
             format!("cannot listen on {}; is a hub running there already?", settings.listen)
         })?;
         let address = listener.local_addr()?;
-        let (tasks, metrics) = (Tasks::default(), Metrics::new());
-        let bus: Arc<dyn Bus> = Arc::new(LocalBus::default());
-        let catalog = Catalog::open(&definitions, store.as_ref()).await?;
-        let (recorder, recorded_names) = Recorder::start(&settings.record, entropy.as_ref(), &tasks)?;
-        let engine = Engine::start(
-            Arc::clone(&store),
-            (Arc::clone(&bus), recorder),
-            Arc::clone(&clock),
-            (&settings.commit, &settings.admission),
-            metrics.clone(),
-            &tasks,
-        );
-        let tail_bytes = settings.feed.tail_bytes;
-        let traces =
-            Traces::start(&settings.trace, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
-        let observed = (metrics.clone(), traces.clone());
-        let feeds = Feeds::new(Arc::clone(&store), bus, tail_bytes, observed, tasks.clone());
-        let throttle = Throttle::new(settings.push.per_minute);
-        let publisher = Publisher {
-            store: Arc::clone(&store),
-            engine: engine.clone(),
-            catalog: catalog.clone(),
-            feeds: feeds.clone(),
-            throttle: throttle.clone(),
-            clock: Arc::clone(&clock),
-            limits: settings.limits.clone(),
-            settings: settings.push.clone(),
-        };
-        let deps = Arc::new(Deps {
-            recorded_names,
-            feeds,
-            devices: Devices::default(),
-            registrar: Registrar::start(Arc::clone(&store), metrics.clone(), &tasks),
-            acks: Acks::default(),
-            deliveries: Deliveries::default(),
-            throttle,
-            publisher,
-            cursors: CursorKey::new(&store.cursor_key()),
-            permits: Semaphore::new(settings.catch_up.permits),
-            limits: Arc::clone(&limits),
-            reading: ReadPool::default(),
-            scans: Semaphore::new(DIGEST_SCANS),
-            sessions: AtomicU64::new(1),
-            store,
-            engine,
-            catalog,
-            verifier,
-            tasks: tasks.clone(),
-            settings,
-            clock,
-            entropy,
-            metrics,
-            traces,
-        });
-        let flush = deps.acks.clone().run(
-            Arc::clone(&deps.store),
-            deps.settings.ack_flush(),
-            tasks.finishing().clone(),
-        );
-        tasks.spawn_vital(flush);
-        let flush = deps.deliveries.clone().run(
-            Arc::clone(&deps.store),
-            deps.settings.ack_flush(),
-            tasks.finishing().clone(),
-        );
-        tasks.spawn_vital(flush);
-        tasks.spawn_vital(limits.run(deps.metrics.clone(), tasks.finishing().clone()));
-        tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(&deps)));
-        if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), tasks.finishing().clone()) {
-            tasks.spawn_vital(keep);
-        }
-        let retention = Retention::new(
-            (Arc::clone(&deps.store), deps.feeds.clone()),
-            Arc::clone(&deps.clock),
-            deps.metrics.clone(),
-            deps.settings.retention.clone(),
-            tasks.finishing().clone(),
-        );
-        tasks.spawn_vital(retention.clone().run());
+        let tasks = Tasks::default();
+        let deps = wiring::wire((settings, definitions), (verifier, limits), (clock, entropy), store, &tasks)
+            .await?;
+        let retention = wiring::keep_up(&deps, &tasks);
         let router = http::router(http::State {
             deps: Arc::clone(&deps),
             tasks: tasks.clone(),

@@ -45,6 +45,12 @@ impl Allowance {
         self.take(Amount { frames: 0, entries: entries as u64, bytes: 0 })
     }
 
+    /// Gives back the entries of a batch that could not be decided: it will come again.
+    pub fn give_back(&self, entries: usize) {
+        let amount = Amount { frames: 0, entries: entries as u64, bytes: 0 };
+        self.meters.iter().for_each(|meter| meter.give_back(amount));
+    }
+
     /// Notes that something was refused; false when that was once too often. Only what comes before the time that
     /// an earlier refusal named counts, but for what was under way then: who waits as told may find that others
     /// of its user or tenant were faster.

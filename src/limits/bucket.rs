@@ -52,6 +52,13 @@ impl Bucket {
         }
     }
 
+    /// Gives back `count` that were taken for nothing.
+    pub(super) fn give_back(&mut self, rate: Rate, count: u64) {
+        if rate.per_second > 0 {
+            self.full_at -= rate.cost(count);
+        }
+    }
+
     /// Whether it is full: then nothing is lost by forgetting it.
     pub(super) fn is_full(self, now: i64) -> bool {
         self.full_at <= now

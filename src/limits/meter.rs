@@ -49,6 +49,14 @@ impl Meter {
         }
     }
 
+    /// Gives back an amount that was taken for nothing.
+    pub(super) fn give_back(&self, amount: Amount) {
+        let mut buckets = self.buckets.lock();
+        for ((bucket, rate), count) in buckets.iter_mut().zip(self.rates()).zip(amount.counts()) {
+            bucket.give_back(rate, count);
+        }
+    }
+
     /// Whether nothing is used: then nothing is lost by forgetting it.
     pub(super) fn is_full(&self, now: i64) -> bool {
         self.buckets.lock().iter().all(|bucket| bucket.is_full(now))

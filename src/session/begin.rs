@@ -33,7 +33,7 @@ use crate::observe::CatchUpCause;
 use crate::registry::Subscriber;
 use crate::store::Registered;
 
-/// The optional parts of the protocol that this hub knows: none yet.
+/// The optional parts of the protocol that this hub knows.
 const FEATURES: [&str; 1] = [DELTA];
 
 impl Session {
@@ -62,30 +62,23 @@ impl Session {
             user: registered.user,
             device: (identity.role == Role::Device).then_some(registered.device),
         };
-        // A cursor that comes back was stored: that acknowledges it.
-        let acknowledged = if let Known::Cursor(cursor) = &known { cursor.seq } else { 0 };
-        if acknowledged > 0 && identity.role == Role::Device {
-            deps.acks.note(registered.device, acknowledged);
-        }
+        let acknowledged = acknowledged(&deps, &identity, &registered, &known);
         let place = (registered.tenant, registered.place.epoch, registered.place.head);
-        let pushes = if registered.owes {
-            let acked = registered.acked.max(deps.acks.noted(registered.device));
-            PushLane::owing(acked.max(acknowledged), registered.place.head.seq)
-        } else {
-            PushLane::default()
-        };
+        let pushes = owed(&deps, &registered, acknowledged);
         let (progress, fresh) = Progress::begin(place, known, &subscriptions);
         let heartbeat = heartbeat(&deps, &hello);
-        let token_left = u64::try_from(identity.expires_us - received_us).unwrap_or(0);
+        let token_left = Duration::from_micros(u64::try_from(identity.expires_us - received_us).unwrap_or(0));
         let idle = deps.settings.feed.idle_position_delay();
         let offers = deps.settings.compression && hello.compression.iter().any(|name| name == gzip::NAME);
         if offers {
             socket.inflated_bytes = Some(gzip::INFLATED_FRAMES * deps.settings.limits.max_frame_bytes);
         }
         let id = deps.entropy.uuid_v7(deps.clock.now_us());
-        let mut welcome = welcome(&deps, &hello, &registered, fresh, heartbeat);
-        welcome.session_id = id.to_string();
-        welcome.compression = offers.then(|| vec![gzip::NAME.to_owned()]);
+        let welcome = Welcome {
+            session_id: id.to_string(),
+            compression: offers.then(|| vec![gzip::NAME.to_owned()]),
+            ..welcome(&deps, &hello, &registered, fresh, heartbeat)
+        };
         let asked = hello.max_frame_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let subscriber =
             Subscriber { session, audience: Arc::clone(&audience), address, mailbox: Arc::clone(&mailbox) };
@@ -110,7 +103,7 @@ impl Session {
             answers: InFlights::default(),
             digests: DigestReads::default(),
             publications: Publications::default(),
-            timers: Timers::new(Instant::now(), heartbeat, idle, Duration::from_micros(token_left)),
+            timers: Timers::new(Instant::now(), heartbeat, idle, token_left),
             renewal: Renewal::default(),
             own_state: OwnState {
                 network_quality: hello.network_quality.clone().unwrap_or_default(),
@@ -139,6 +132,24 @@ impl Session {
         this.deps.metrics.catch_ups.of(CatchUpCause::Hello).inc();
         this
     }
+}
+
+/// The place that the device has stored everything up to: a cursor that comes back was stored.
+fn acknowledged(deps: &Deps, identity: &Identity, registered: &Registered, known: &Known) -> u64 {
+    let acknowledged = if let Known::Cursor(cursor) = known { cursor.seq } else { 0 };
+    if acknowledged > 0 && identity.role == Role::Device {
+        deps.acks.note(registered.device, acknowledged);
+    }
+    acknowledged
+}
+
+/// The pushes that the device may not have been sent (P2).
+fn owed(deps: &Deps, registered: &Registered, acknowledged: u64) -> PushLane {
+    if !registered.owes {
+        return PushLane::default();
+    }
+    let acked = registered.acked.max(deps.acks.noted(registered.device));
+    PushLane::owing(acked.max(acknowledged), registered.place.head.seq)
 }
 
 /// The sender of the session's batches.

@@ -269,6 +269,8 @@ impl Session {
                 self.say(&ServerFrame::SyncResult(result))
             }
             Ok(Decision::OutOfOrder) => {
+                // What is sent behind a refused batch must not keep that one from being taken.
+                self.allowance.give_back(in_flight.entries);
                 let message = "a number before first_client_seq was not decided; wait for all answers, then send in order";
                 self.refuse(id, ErrorCode::OutOfOrder, message)
             }

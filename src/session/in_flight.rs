@@ -19,6 +19,7 @@ const REFUSALS: usize = 1024;
 pub(super) struct InFlight {
     pub(super) id: u64,
     pub(super) batch_id: Uuid,
+    pub(super) entries: usize,
     /// When its frame had been read, in microseconds.
     pub(super) received_us: i64,
     /// The span of a traced batch; it ends with this.
@@ -104,7 +105,14 @@ mod tests {
     async fn refusals_wait_for_the_batches_before_them_and_are_bounded() {
         let mut in_flights = InFlights::default();
         let (sender, answer) = oneshot::channel();
-        in_flights.push(InFlight { id: 1, batch_id: Uuid::nil(), received_us: 0, trace: None, answer });
+        in_flights.push(InFlight {
+            id: 1,
+            batch_id: Uuid::nil(),
+            entries: 1,
+            received_us: 0,
+            trace: None,
+            answer,
+        });
         let error = || ErrorFrame::new(Some(2), ErrorCode::TooManyInFlight, "wait");
         for _ in 0..REFUSALS {
             in_flights.refuse(error()).unwrap();

@@ -80,7 +80,7 @@ impl Session {
 
     /// `read`: when the frame was read, if that is to be known, and its size.
     fn on_sync(&mut self, sync: Sync, read: (Option<i64>, usize)) -> Result<(), CloseReason> {
-        let (id, batch_id) = (sync.id, sync.batch_id);
+        let (id, batch_id, entries) = (sync.id, sync.batch_id, sync.entries.len());
         if self.identity.role != Role::Device {
             return self.forbid(Some(id), "only devices send batches");
         }
@@ -95,7 +95,7 @@ impl Session {
                 "the hub is closing this session; send the batch again when you are back".to_owned();
             return self.refuse_batch(id, ErrorCode::Unavailable, message);
         }
-        if let Some(error) = self.takes_entries(id, sync.entries.len())? {
+        if let Some(error) = self.takes_entries(id, entries)? {
             return self.refuse_batch_with(error);
         }
         let now_us = self.deps.clock.now_us();
@@ -105,7 +105,7 @@ impl Session {
         match validate::batch(sync, self.author.clone(), self.has_install, context, now_us) {
             Ok(submission) => {
                 let answer = self.deps.engine.submit_traced(self.tenant, submission, trace.as_deref());
-                self.answers.push(InFlight { id, batch_id, received_us: now_us, trace, answer });
+                self.answers.push(InFlight { id, batch_id, entries, received_us: now_us, trace, answer });
                 Ok(())
             }
             Err(error) => {

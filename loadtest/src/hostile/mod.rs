@@ -100,7 +100,10 @@ struct Siege {
 /// Attacks as the command line says.
 pub(crate) async fn hostile(args: &Hostile) -> Result<Report> {
     let chance = Arc::new(Chance::new(1));
+    // Each attack is to meet its own answer, not that of a limit which another one has used up.
     let mut settings = without_rates();
+    settings.push(("SYNCHUB_ADMISSION_FULL_PERCENT", "1000".to_owned()));
+    settings.push(("SYNCHUB_ADMISSION_SLOW_COMMIT_MS", "0".to_owned()));
     settings.push(("SYNCHUB_LIMITS_HELLO_TIMEOUT_SECS", HELLO_SECS.to_string()));
     let options = HubOptions { binary: args.spawn_hub.clone(), settings, ..HubOptions::default() };
     let mut hub = Hub::start(options, &chance).await?;

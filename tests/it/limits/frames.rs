@@ -121,6 +121,27 @@ async fn ws7_ten_thousand_offline_entries_pass_under_the_defaults() {
 }
 
 #[tokio::test]
+async fn o2_what_is_out_of_order_behind_a_refused_batch_does_not_keep_it_out() {
+    let hub = hub(|rates| rates.device_entries = 10).await;
+    let hello = Hello::of("anna", "phone").with(json!({"device": {"install_id": Uuid::now_v7()}}));
+    let (mut peer, _) = Peer::hello(&hub, &hello).await;
+    let numbered = |count: usize, first: u64| {
+        let mut batch = batch(&tickets(count).0);
+        batch["first_client_seq"] = json!(first);
+        batch
+    };
+    assert_eq!(peer.ask(numbered(8, 1)).await["type"], "sync_result");
+    let refused = numbered(5, 9);
+    assert_limited(&peer.ask(refused.clone()).await, 300);
+    for _ in 0..3 {
+        assert_eq!(peer.ask(numbered(2, 14)).await["code"], "out_of_order");
+    }
+    hub.clock.advance(3 * SECOND_US / 10);
+    assert_eq!(peer.ask(refused).await["type"], "sync_result");
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn p1_what_a_service_publishes_is_held_to_the_limits_on_its_socket_and_over_http() {
     let hub = hub(|rates| rates.publisher_entries = 4).await;
     let (mut bob, _) = Peer::live(&hub, &Hello::of("bob", "phone").to(&["task"])).await;

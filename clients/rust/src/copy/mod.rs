@@ -176,6 +176,12 @@ impl HubCopy {
         touched
     }
 
+    /// Whether a change is to be laid over a version that is newer than the one held: the hub sends none such.
+    pub fn missed_base_of(&self, change: &Change) -> bool {
+        let held = self.record(&change.domain, change.mobile_id).map(|record| record.version);
+        held.zip(change.base_version).is_some_and(|(held, base)| held < base)
+    }
+
     /// Applies a `data_update`: only what is newer than what is held (C6).
     pub fn change(&mut self, change: Change, journal: &mut Journal) -> Option<Touched> {
         if self.is_ignored(&change.domain) {

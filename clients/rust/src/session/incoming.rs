@@ -33,6 +33,12 @@ impl State {
                 self.copy.forget_cursor(&mut self.journal);
                 outcomes.push(Outcome::End(End::Unreadable("an unknown operation".to_owned())));
             }
+            ServerFrame::DataUpdate(change) if self.copy.missed_base_of(&change) => {
+                // A change before it was lost on the way: everything is asked for anew.
+                self.copy.forget_cursor(&mut self.journal);
+                outcomes
+                    .push(Outcome::End(End::Unreadable("a change of a version that never came".to_owned())));
+            }
             ServerFrame::DataUpdate(change) => {
                 outcomes.extend(self.copy.change(change, &mut self.journal).map(Outcome::Touched));
             }
