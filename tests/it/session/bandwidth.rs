@@ -81,7 +81,7 @@ async fn bw2_what_comes_into_view_comes_whole() {
 
 #[tokio::test]
 async fn bw2_a_replay_from_memory_brings_single_changes_as_deltas() {
-    let hub = Hub::start().await;
+    let hub = Hub::with(|settings| settings.feed.tail_bytes = 1 << 20).start().await;
     let (mut alice, _) = Peer::live(&hub, &Hello::of("alice", "d")).await;
     let (once, twice) = (Uuid::now_v7(), Uuid::now_v7());
     alice.commit(json!([ticket(once, "fire"), ticket(twice, "flood")])).await;
