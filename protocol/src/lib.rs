@@ -16,7 +16,7 @@ pub mod entry;
 pub mod error;
 pub mod gzip;
 mod loose;
-mod plain;
+pub mod plain;
 mod pushes;
 mod requests;
 mod result;

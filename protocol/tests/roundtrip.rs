@@ -81,7 +81,7 @@ prop_compose! {
         priority in option::of(priority()),
         corrects in option::of(uint()),
     ) -> Entry {
-        Entry { domain, mobile_id, version, operation, data, delta, client_timestamp, priority, corrects }
+        Entry { domain, mobile_id, version, operation, data: data.into(), delta, client_timestamp, priority, corrects }
     }
 }
 

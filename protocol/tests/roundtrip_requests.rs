@@ -58,7 +58,7 @@ prop_compose! {
         (unit, owner, key) in (option::of(text()), option::of(text()), option::of(text())),
     ) -> PublishedChange {
         PublishedChange {
-            domain, mobile_id, version, operation, data, delta, client_timestamp, priority, corrects, unit, owner, key,
+            domain, mobile_id, version, operation, data: data.into(), delta, client_timestamp, priority, corrects, unit, owner, key,
         }
     }
 }

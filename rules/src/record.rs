@@ -231,7 +231,7 @@ pub struct LogRow {
     /// The values before the change of the fields that it touched; null where there was none. Empty for
     /// the first change of a record (`prev` is 0): before it there was nothing. Of an append-only list
     /// that stood an empty one: what it held is the beginning of what it holds now.
-    pub old: Data,
+    pub old: Arc<Data>,
     /// The record before, if it lived.
     pub before: Option<View>,
     /// The record after, if it lives.
@@ -256,7 +256,7 @@ pub struct PastChange {
     /// Who made it.
     pub install: InstallNo,
     /// The values before it of the fields that it touched.
-    pub old: Data,
+    pub old: Arc<Data>,
 }
 
 /// A record with its latest changes.

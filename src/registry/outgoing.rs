@@ -174,7 +174,7 @@ mod tests {
             origin: Arc::new(Origin { user: "alice".to_owned(), device: None }),
             priority: Priority::Normal,
             install: 0,
-            old: Data::new(),
+            old: Arc::default(),
             before: Some(view.clone()),
             after: Some(view),
         }
@@ -196,12 +196,12 @@ mod tests {
         let old: Data = serde_json::from_value(json!({"gone": 1, "status": "OLD"})).unwrap();
         let three = json!({"subject": "fire", "status": "NEW", "place": "roof"});
         let view = View { data: Arc::new(serde_json::from_value(three).unwrap()), scope: Scope::Tenant };
-        let row = LogRow { old, after: Some(view), ..row() };
+        let row = LogRow { old: Arc::new(old), after: Some(view), ..row() };
         assert_eq!(delta(row.clone()), (Some(1), json!([{"status": "NEW"}, ["gone", "status"]])));
         let whole = json!([{"subject": "fire", "status": "NEW", "place": "roof"}, ["gone", "status"]]);
         assert_eq!(delta(LogRow { base: 0, ..row.clone() }), (None, whole.clone()), "no version before");
         let all: Data = serde_json::from_value(whole[0].clone()).unwrap();
-        assert_eq!(delta(LogRow { old: all, ..row.clone() }).0, None, "everything changed");
+        assert_eq!(delta(LogRow { old: Arc::new(all), ..row.clone() }).0, None, "everything changed");
         assert_eq!(delta(LogRow { before: None, ..row }).0, None, "it was deleted before");
     }
 

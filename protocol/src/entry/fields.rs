@@ -4,6 +4,7 @@
 //! could be read. Nothing here knows what an entry does.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -198,7 +199,7 @@ impl Fields {
             mobile_id,
             version: 0,
             operation,
-            data,
+            data: Arc::new(data),
             delta,
             client_timestamp,
             priority,

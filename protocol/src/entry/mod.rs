@@ -5,6 +5,8 @@ mod list;
 mod published;
 mod salvage;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
@@ -42,8 +44,8 @@ pub struct Entry {
     /// Upsert or delete.
     #[serde(skip_serializing_if = "is_upsert")]
     pub operation: Operation,
-    /// The fields; with `delta` only those that were edited.
-    pub data: Data,
+    /// The fields; with `delta` only those that were edited. Shared: what a record becomes is often just this.
+    pub data: Arc<Data>,
     /// Whether every field in `data` was edited.
     #[serde(skip_serializing_if = "wire::is_false")]
     pub delta: bool,
@@ -71,7 +73,7 @@ impl Entry {
             mobile_id,
             version,
             operation: Operation::Upsert,
-            data,
+            data: Arc::new(data),
             delta: false,
             client_timestamp: None,
             priority: None,

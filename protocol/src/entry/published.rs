@@ -1,6 +1,8 @@
 //! One record change that a service publishes: an entry that may leave its version out and may say
 //! what only the hub decides for a device.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -26,7 +28,7 @@ pub struct PublishedChange {
     #[serde(skip_serializing_if = "is_upsert")]
     pub operation: Operation,
     /// The fields; with `delta` only those that were edited.
-    pub data: Data,
+    pub data: Arc<Data>,
     /// Whether every field in `data` was edited.
     #[serde(skip_serializing_if = "wire::is_false")]
     pub delta: bool,

@@ -9,6 +9,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
@@ -17,7 +19,7 @@ use crate::client::Sync;
 use crate::codec::MAX_DEPTH;
 use crate::entry::{Entry, MAX_ENTRIES, Operation, RawEntry};
 use crate::loose::{container_header, negative_size, text_header, unsigned_size};
-use crate::{MAX_SAFE_INTEGER, Priority, Timestamp};
+use crate::{Data, MAX_SAFE_INTEGER, Priority, Timestamp};
 use reader::Reader;
 
 /// The level of a field's value in an entry's `data`: frame, entries, entry and data are around it.
@@ -44,6 +46,13 @@ pub(crate) fn sync(bytes: &[u8]) -> Option<Sync> {
     let (id, batch_id, entries) = (frame.id?, frame.batch_id?, frame.entries?);
     let Frame { first_client_seq, atomic, cross_device, predict, client_time, .. } = frame;
     Some(Sync { id, batch_id, entries, first_client_seq, atomic, cross_device, predict, client_time })
+}
+
+/// Reads the fields of a record, if they are plain: no larger than a plain entry and of its kinds of values.
+pub fn data(bytes: &[u8]) -> Option<Data> {
+    let mut reader = Reader { rest: bytes };
+    let data = map(&mut reader, &mut Weight::default(), DATA_LEVEL)?;
+    reader.rest.is_empty().then_some(data)
 }
 
 /// The fields of a frame as they come; one that comes twice is not plain.
@@ -133,7 +142,7 @@ fn entry(reader: &mut Reader<'_>, weight: &mut Weight) -> Option<Entry> {
         mobile_id: fields.mobile_id?,
         version: fields.version?,
         operation,
-        data,
+        data: Arc::new(data),
         delta: fields.delta.unwrap_or(false),
         client_timestamp: fields.client_timestamp,
         priority: fields.priority,

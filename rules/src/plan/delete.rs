@@ -1,5 +1,7 @@
 //! Deletes, and edits that they did not know of (D1, D2).
 
+use std::sync::Arc;
+
 use synchub_protocol::Data;
 use synchub_protocol::server::{Resolution, Status, Strategy};
 
@@ -33,7 +35,7 @@ pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
     let change = Change {
         kind: RowKind::Delete,
         data: record.data.clone(),
-        old: Data::new(),
+        old: Arc::default(),
         home: Home { unit: record.unit, owner: record.owner, scope: record.scope },
         stamp: case.stamp(Some(slot)),
         priority: case.priority(&record.data),

@@ -29,6 +29,8 @@ struct Edit<'a> {
 #[derive(Debug, Default)]
 struct Merge<'a> {
     edits: Vec<Edit<'a>>,
+    /// How many fields were sent as they stand.
+    n_kept: usize,
     /// For each contested field who won and why.
     fields: Data,
     n_lost: usize,
@@ -49,7 +51,7 @@ pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
     let stamp = case.stamp(Some(slot));
     let mut merge = contest(slot, case, stamp);
     let (data, old) = loop {
-        let violation = match check(slot, case, &merge.edits) {
+        let violation = match check(slot, case, &merge) {
             Ok(result) => break result,
             Err(violation) => violation,
         };
@@ -65,7 +67,7 @@ pub(super) fn decide(slot: &Slot, case: &Case<'_>) -> Ruling {
     let moved = (standing.unit, standing.owner) != (home.unit, home.owner);
     let change = (moved || !merge.edits.is_empty()).then(|| {
         let priority = case.priority(&data);
-        Change { kind: RowKind::Update, data, old, home, stamp, priority }
+        Change { kind: RowKind::Update, data, old: Arc::new(old), home, stamp, priority }
     });
     match (merge.dispute(definition.strategy()), change) {
         (Some(dispute), change) => Ruling::disputed(change, dispute),
@@ -97,7 +99,7 @@ fn contest<'a>(slot: &'a Slot, case: &Case<'a>, stamp: Stamp) -> Merge<'a> {
     let base = case.base(record);
     let since = if case.entry.delta { None } else { slot.since(base) };
     let mut merge = Merge::default();
-    for (field, sent) in &case.entry.data {
+    for (field, sent) in case.entry.data.iter() {
         let standing = record.data.get(field);
         if is_append(definition, field) {
             // What is no such list stays as it is, to be refused by the check.
@@ -109,9 +111,11 @@ fn contest<'a>(slot: &'a Slot, case: &Case<'a>, stamp: Stamp) -> Merge<'a> {
             }
             continue;
         }
-        if same(standing, sent)
-            || since.is_some_and(|since| same(value_at(since, base, field, standing), sent))
-        {
+        if same(standing, sent) {
+            merge.n_kept += usize::from(standing.is_some());
+            continue;
+        }
+        if since.is_some_and(|since| same(value_at(since, base, field, standing), sent)) {
             continue;
         }
         let from = (base, case.author.install);
@@ -156,36 +160,46 @@ fn same(standing: Option<&Value>, value: &Value) -> bool {
 
 /// The record as the edits would leave it, and the values that they replace, if the definition allows
 /// it. A violation names one of the edits.
-fn check(slot: &Slot, case: &Case<'_>, edits: &[Edit<'_>]) -> Result<(Arc<Data>, Data), Violation> {
+fn check(slot: &Slot, case: &Case<'_>, merge: &Merge<'_>) -> Result<(Arc<Data>, Data), Violation> {
     let definition = &*case.domain.definition;
-    for Edit { field, value, .. } in edits {
+    for Edit { field, value, .. } in &merge.edits {
         definition.check_value(field, value)?;
         if definition.workflow_field() == Some(field) {
             definition.check_transition(slot.record.data.get(*field), value, case.hand())?;
         }
     }
-    let (data, old) = apply(definition, &slot.record.data, edits);
-    definition.check_record(&data, edits.iter().map(|edit| edit.field))?;
-    Ok((data, old))
+    let standing = &slot.record.data;
+    let data = apply(standing, &case.entry.data, merge);
+    definition.check_record(&data, merge.edits.iter().map(|edit| edit.field))?;
+    Ok((data, replaced(definition, standing, &merge.edits)))
 }
 
-/// The record's fields with the edits, and the values that these replace. Of an append-only list only that
-/// it stood: to keep the whole list with each element that joins it would cost its square.
-fn apply(definition: &Definition, standing: &Arc<Data>, edits: &[Edit<'_>]) -> (Arc<Data>, Data) {
-    let mut data = Arc::clone(standing);
-    let mut old = Data::new();
-    if !edits.is_empty() {
-        let data = Arc::make_mut(&mut data);
-        for Edit { field, value, .. } in edits {
-            let before = data.insert((*field).to_owned(), value.clone().into_owned());
-            let before = match before {
-                Some(Value::Array(_)) if is_append(definition, field) => Value::Array(Vec::new()),
-                before => before.unwrap_or_default(),
-            };
-            old.insert((*field).to_owned(), before);
-        }
+/// The record's fields with the edits. What was sent is kept as it is where it comes to the same, as an edit of
+/// a whole record mostly does: a copy of every field would cost more than all of the decision.
+fn apply(standing: &Arc<Data>, sent: &Arc<Data>, merge: &Merge<'_>) -> Arc<Data> {
+    let edits = &merge.edits;
+    let replaced = edits.iter().filter(|edit| standing.contains_key(edit.field)).count();
+    let as_sent = edits.iter().all(|edit| matches!(edit.value, Cow::Borrowed(_)))
+        && merge.n_kept + edits.len() == sent.len()
+        && merge.n_kept + replaced == standing.len();
+    if as_sent {
+        return Arc::clone(sent);
     }
-    (data, old)
+    let mut data = Arc::clone(standing);
+    for Edit { field, value, .. } in edits {
+        Arc::make_mut(&mut data).insert((*field).to_owned(), Value::clone(value));
+    }
+    data
+}
+
+/// The values that edits replace. Of an append-only list only that it stood: to keep the whole list with each
+/// element that joins it would cost its square.
+fn replaced(definition: &Definition, standing: &Data, edits: &[Edit<'_>]) -> Data {
+    let before = |field: &str| match standing.get(field) {
+        Some(Value::Array(_)) if is_append(definition, field) => Value::Array(Vec::new()),
+        before => before.cloned().unwrap_or_default(),
+    };
+    edits.iter().map(|edit| (edit.field.to_owned(), before(edit.field))).collect()
 }
 
 impl Merge<'_> {

@@ -101,20 +101,26 @@ fn create(tombstone: Option<&Slot>, case: &Case<'_>) -> Ruling {
         Ok(home) => home,
         Err(error) => return Ruling::refused(error),
     };
-    let mut data = case.entry.data.clone();
-    if let Err(violation) = check_new(definition, &data, case.hand()) {
+    if let Err(violation) = check_new(definition, &case.entry.data, case.hand()) {
         return Ruling::refused(violation.into());
     }
-    for field in definition.append_fields() {
-        if let Some(list) = data.get_mut(field) {
-            *list = definition.merge_append(None, list);
-        }
-    }
+    let data = with_merged_lists(definition, &case.entry.data);
     let priority = case.priority(&data);
     let old = standing.map(|record| all_touched(&record.data, &data)).unwrap_or_default();
     let stamp = case.stamp(tombstone);
-    let change = Change { kind: RowKind::Create, data: Arc::new(data), old, home, stamp, priority };
+    let change = Change { kind: RowKind::Create, data, old: Arc::new(old), home, stamp, priority };
     Ruling::changed(Status::Created, change)
+}
+
+/// What was sent, each append-only list without its repeats.
+fn with_merged_lists(definition: &Definition, sent: &Arc<Data>) -> Arc<Data> {
+    let mut data = Arc::clone(sent);
+    for field in definition.append_fields() {
+        if let Some(list) = sent.get(field) {
+            Arc::make_mut(&mut data).insert(field.clone(), definition.merge_append(None, list));
+        }
+    }
+    data
 }
 
 fn check_new(definition: &Definition, data: &Data, hand: Hand) -> Result<(), Violation> {

@@ -22,7 +22,7 @@ pub(super) struct Change {
     /// The record's fields after it.
     pub(super) data: Arc<Data>,
     /// The fields that it touches, with their values before; of a record's first change empty.
-    pub(super) old: Data,
+    pub(super) old: Arc<Data>,
     pub(super) home: Home,
     pub(super) stamp: Stamp,
     pub(super) priority: Priority,
@@ -70,7 +70,7 @@ impl Overlay {
             kind,
             scope: change.home.scope,
             install: author.install,
-            old: change.old.clone(),
+            old: Arc::clone(&change.old),
         };
         slot.changes.extend(domain.definition.feed().then_some(past));
         settle(&mut slot.record, (version, place), domain.definition.strategy(), change);
@@ -120,7 +120,7 @@ impl Overlay {
             install: author.install,
             origin: Arc::clone(&author.origin),
             priority: change.priority,
-            old: change.old.clone(),
+            old: Arc::clone(&change.old),
             before,
             after: lives.then(|| View { data: Arc::clone(&change.data), scope: change.home.scope }),
         }

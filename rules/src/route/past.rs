@@ -16,7 +16,7 @@ pub fn was_in_view(history: &History, versions: &[u64], sight: &Sight, filters: 
     let mut data = Data::clone(&history.record.data);
     history.changes.iter().enumerate().take_while(|(_, change)| change.version >= *first).any(
         |(n, change)| {
-            data.extend(change.old.clone());
+            data.extend(Data::clone(&change.old));
             versions.contains(&change.version)
                 && match scope_before(change, history.changes.get(n + 1)) {
                     Standing::Nowhere => false,

@@ -105,7 +105,7 @@ fn d2_an_edit_of_the_tombstone_makes_the_record_anew() {
         assert!(!record.deleted && record.owner == Some(101), "v1: it still belongs to whom it did");
         let row = &hub.rows()[2];
         assert_eq!((row.kind, row.prev, row.before.is_some()), (RowKind::Create, 2, false));
-        assert_eq!(row.old, data(json!({"a": 1, "b": 1, "c": null})));
+        assert_eq!(*row.old, data(json!({"a": 1, "b": 1, "c": null})));
     }
 }
 

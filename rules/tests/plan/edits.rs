@@ -1,12 +1,14 @@
 //! Edits of one record: what is an edit, what is stale, who wins, what is answered.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use synchub_protocol::ErrorCode;
 use synchub_protocol::server::{Resolution, Status, Strategy};
-use synchub_rules::group::ReviewKind;
+use synchub_protocol::{Data, ErrorCode};
+use synchub_rules::group::{ReviewKind, SubmittedEntry};
 use synchub_rules::record::{InstallNo, MAX_WEIGHT, RowKind};
 
-use crate::support::{Asked as _, Hub, create, data, delete, delta, device, edit};
+use crate::support::{Asked as _, Hub, Sent, create, data, delete, delta, device, edit};
 
 const RECENT: &str = "most_recent_wins";
 
@@ -57,7 +59,42 @@ fn e2_a_field_is_left_changed_or_cleared() {
     assert_eq!(*hub.record(RECENT, 1).data, data(json!({"a": null, "b": 1, "c": {"d": [1]}})));
     let row = &hub.rows()[1];
     assert_eq!(row.kind, RowKind::Update);
-    assert_eq!(row.old, data(json!({"a": 1, "c": null})), "v4: the values before, null where there was none");
+    assert_eq!(
+        *row.old,
+        data(json!({"a": 1, "c": null})),
+        "v4: the values before, null where there was none"
+    );
+}
+
+/// Whether the record became the very map that was sent, and what it holds then.
+fn kept(hub: &mut Hub, device_no: InstallNo, entry: Sent) -> (bool, Value) {
+    let SubmittedEntry::Entry { entry: sent, .. } = entry.0.clone() else { panic!("a fault") };
+    hub.put(&device(device_no), entry);
+    let data = &hub.record(RECENT, 1).data;
+    (Arc::ptr_eq(data, &sent.data), Value::Object(Data::clone(data)))
+}
+
+#[test]
+fn e2_what_comes_to_what_was_sent_is_not_copied() {
+    let mut hub = Hub::default();
+    let first = json!({"a": 1, "b": 1});
+    assert_eq!(kept(&mut hub, 10, create(RECENT, 1, first.clone())), (true, first));
+    for (sent, is_kept, left) in [
+        (json!({"a": 2, "b": 1}), true, json!({"a": 2, "b": 1})),
+        (json!({"a": 2, "b": null, "c": 3}), true, json!({"a": 2, "b": null, "c": 3})),
+        (json!({"a": 5, "c": 3}), false, json!({"a": 5, "b": null, "c": 3})),
+        (json!({"a": 6, "b": null, "c": 3, "d": null}), false, json!({"a": 6, "b": null, "c": 3})),
+    ] {
+        let version = hub.record(RECENT, 1).version;
+        assert_eq!(kept(&mut hub, 10, edit(RECENT, 1, version, sent)), (is_kept, left));
+    }
+    hub.put(&device(20), delta(RECENT, 1, 5, json!({"a": 7})));
+    let stale = edit(RECENT, 1, 5, json!({"a": 6, "b": null, "c": 4}));
+    assert_eq!(
+        kept(&mut hub, 10, stale),
+        (false, json!({"a": 7, "b": null, "c": 4})),
+        "e3: a was not edited"
+    );
 }
 
 #[test]

@@ -184,7 +184,7 @@ proptest! {
                 if let Some(after) = &row.after {
                     prop_assert_eq!(without_null(&data), without_null(&after.data));
                 }
-                data.extend(row.old.clone());
+                data.extend(Data::clone(&row.old));
                 if let Some(before) = &row.before {
                     prop_assert_eq!(without_null(&data), without_null(&before.data));
                 }

@@ -52,7 +52,7 @@ fn broken(message: &str, partial: serde_json::Value) -> RawEntry {
 #[test]
 fn o1_the_hash_covers_entries_and_settings_as_decoded() {
     let hash = |entries: &[RawEntry]| request_hash(entries, false, false);
-    let same = raw(|entry| entry.data = data(json!({"b": [1.5, "x"], "a": 1})));
+    let same = raw(|entry| entry.data = data(json!({"b": [1.5, "x"], "a": 1})).into());
     assert_eq!(hash(&[raw(|_| ())]), hash(&[RawEntry { size: 99, ..same }]), "keys and size do not count");
     let mut hashes = vec![
         hash(&[]),
@@ -69,7 +69,7 @@ fn o1_the_hash_covers_entries_and_settings_as_decoded() {
         hash(&[raw(|entry| entry.client_timestamp = Some(Timestamp(1)))]),
         hash(&[raw(|entry| entry.priority = Some(synchub_protocol::Priority::Low))]),
         hash(&[raw(|entry| entry.corrects = Some(1))]),
-        hash(&[raw(|entry| entry.data = data(json!({"a": "1", "b": [1.5, "x"]})))]),
+        hash(&[raw(|entry| entry.data = data(json!({"a": "1", "b": [1.5, "x"]})).into())]),
         hash(&[broken("x", json!({"a": 1}))]),
         hash(&[broken("y", json!({"a": 1}))]),
         hash(&[broken("x", json!({"a": 2}))]),

@@ -185,7 +185,7 @@ fn check_row(row: &LogRow, bare: bool) {
         assert!(views.clone().all(|view| view.data.is_empty()), "a bare row shows nothing");
     } else if let (Some(before), Some(after)) = (&row.before, &row.after) {
         let mut back = after.data.as_ref().clone();
-        back.extend(row.old.clone());
+        back.extend(Data::clone(&row.old));
         back.extend(lists_that_grew(row, before, after));
         back.retain(|_, value| !value.is_null());
         let mut stood = before.data.as_ref().clone();

@@ -2,9 +2,9 @@
 //! as numbers. Bodies are written as they will be read for years: a change here needs a migration.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
 use synchub_protocol::server::{ConflictInfo, EntryError, Resolution, Status, Strategy};
-use synchub_protocol::{DeviceKind, ErrorCode, Priority};
+use synchub_protocol::{Data, DeviceKind, ErrorCode, Priority, plain};
 use synchub_rules::group::StoredOutcome;
 use synchub_rules::push::PushBody;
 use synchub_rules::record::{Stamp, SyncStatus, Write};
@@ -42,6 +42,17 @@ pub(super) fn encode<T: Serialize>(body: &T) -> Vec<u8> {
     rmp_serde::to_vec(body).expect("a body can be encoded")
 }
 
+/// Encodes into what is there, in place of what it held: one that is used again has room already.
+pub(super) fn encode_into<T: Serialize>(place: &mut Vec<u8>, body: &T) {
+    place.clear();
+    rmp_serde::encode::write(place, body).expect("a body can be encoded");
+}
+
+/// The fields of a record, or those that a change replaced.
+pub(super) fn decode_data(what: &'static str, body: &[u8]) -> Result<Data, Unreadable> {
+    plain::data(body).map_or_else(|| decode(what, body), Ok)
+}
+
 pub(super) fn decode<T: DeserializeOwned>(what: &'static str, body: &[u8]) -> Result<T, Unreadable> {
     rmp_serde::from_slice(body).map_err(|error| Unreadable::new(what, &error))
 }
@@ -60,11 +71,13 @@ struct WriteBody(u64, i64, i64, i64, u64, Vec<String>);
 #[derive(Serialize)]
 struct WriteBodyRef<'a>(u64, i64, i64, i64, u64, &'a [String]);
 
-pub(super) fn encode_writes(writes: &[Write]) -> Vec<u8> {
+pub(super) fn encode_writes_into(place: &mut Vec<u8>, writes: &[Write]) {
     fn body(Write { version, stamp, fields }: &Write) -> WriteBodyRef<'_> {
         WriteBodyRef(*version, stamp.time_us, stamp.priority, stamp.install, stamp.number, fields)
     }
-    encode(&writes.iter().map(body).collect::<Vec<_>>())
+    place.clear();
+    let mut serializer = rmp_serde::Serializer::new(place);
+    serializer.collect_seq(writes.iter().map(body)).expect("a list of known length can be encoded");
 }
 
 pub(super) fn decode_writes(body: &[u8]) -> Result<Vec<Write>, Unreadable> {

@@ -112,7 +112,7 @@ pub(super) async fn of_matching(
     let (mut digest, mut looked_at) = (Digest::default(), 0_u64);
     while let Some((key, version, data)) = rows.try_next().await? {
         let (key, version, data): (Vec<u8>, i64, Vec<u8>) = (key, version, data);
-        if filters.matches(&codec::decode("a record's data", &data)?) {
+        if filters.matches(&codec::decode_data("a record's data", &data)?) {
             digest.add(codec::uuid(&key)?, codec::from_db(version)?);
         }
         looked_at += 1;

@@ -153,8 +153,10 @@ fn load_records(
     let mut records = HashMap::with_capacity(wanted.len());
     for (&(domain, key), &since) in wanted {
         let parameters = params![tenant, domain, &key.as_bytes()[..]];
-        let Some(row) = by_key.query_row(parameters, RecordRow::read).optional()? else { continue };
-        let record = row.record()?;
+        let mut rows = by_key.query(parameters)?;
+        let Some(row) = rows.next()? else { continue };
+        let record = RecordRow::read(row)?.record()?;
+        drop(rows);
         let changes = if record.version > since {
             load_changes(transaction, tenant, record.seq, since)?
         } else {

@@ -102,12 +102,12 @@ pub(super) const ORIGINS: &str = "
 #[expect(clippy::cast_possible_wrap, reason = "a hundred")]
 pub(super) const MAX_CHANGES: i64 = HISTORY_LIMIT as i64;
 
-/// A row of `record`.
+/// A row of `record`; its bodies are owned or, where the row is there, borrowed from it.
 #[derive(sqlx::FromRow)]
-pub(super) struct RecordRow {
+pub(super) struct RecordRow<B = Vec<u8>> {
     pub(super) rid: i64,
     domain: i64,
-    key: Vec<u8>,
+    key: B,
     unit: Option<i64>,
     owner: Option<i64>,
     scope: i64,
@@ -116,16 +116,16 @@ pub(super) struct RecordRow {
     time_us: i64,
     flags: i64,
     deleted: bool,
-    writes: Vec<u8>,
-    data: Vec<u8>,
+    writes: B,
+    data: B,
 }
 
-impl RecordRow {
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+impl<'r> RecordRow<&'r [u8]> {
+    pub(super) fn read(row: &'r rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             rid: row.get(0)?,
             domain: row.get(1)?,
-            key: row.get(2)?,
+            key: row.get_ref(2)?.as_blob()?,
             unit: row.get(3)?,
             owner: row.get(4)?,
             scope: row.get(5)?,
@@ -134,14 +134,16 @@ impl RecordRow {
             time_us: row.get(8)?,
             flags: row.get(9)?,
             deleted: row.get(10)?,
-            writes: row.get(11)?,
-            data: row.get(12)?,
+            writes: row.get_ref(11)?.as_blob()?,
+            data: row.get_ref(12)?.as_blob()?,
         })
     }
+}
 
+impl<B: AsRef<[u8]>> RecordRow<B> {
     /// How many bytes its fields take.
     pub(super) fn size(&self) -> usize {
-        self.data.len()
+        self.data.as_ref().len()
     }
 
     pub(super) fn record(self) -> Result<Record, Unreadable> {
@@ -149,7 +151,7 @@ impl RecordRow {
         Ok(Record {
             no: self.rid,
             domain: self.domain,
-            key: codec::uuid(&self.key)?,
+            key: codec::uuid(self.key.as_ref())?,
             unit: self.unit,
             owner: self.owner,
             scope: Scope::from_number(self.scope),
@@ -159,8 +161,8 @@ impl RecordRow {
             priority,
             sync_status,
             deleted: self.deleted,
-            writes: codec::decode_writes(&self.writes)?,
-            data: Arc::new(codec::decode("a record's data", &self.data)?),
+            writes: codec::decode_writes(self.writes.as_ref())?,
+            data: Arc::new(codec::decode_data("a record's data", self.data.as_ref())?),
         })
     }
 }
@@ -201,7 +203,7 @@ impl ChangeRow {
             scope: Scope::from_number(self.scope),
             install: self.install,
             prev: codec::from_db(self.prev)?,
-            old: codec::decode("a log row's old values", &self.old)?,
+            old: Arc::new(codec::decode_data("a log row's old values", &self.old)?),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Writes what a group's plan came to, inside the group's transaction. A row that is not where the plan
 //! found it makes the whole group fail.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Statement, Transaction, params};
 use synchub_rules::group::{BatchRow, RecordWrite, RefusedNumber, Review, Writes};
 use synchub_rules::push::PushRow;
 use synchub_rules::record::{DeviceNo, Head, InstallNo, LogRow, Record, SyncStatus, TenantNo};
@@ -44,29 +44,55 @@ fn write_records(
     tenant: TenantNo,
     records: &[RecordWrite],
 ) -> Result<(), Fault> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO record (version, seq, time_us, flags, unit, owner, writes, data,
+                             rid, tenant, scope, deleted, domain, key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+    )?;
+    let mut update = transaction.prepare_cached(UPDATE_IN_PLACE)?;
+    let mut bodies = Bodies::default();
     for RecordWrite { is_new, record } in records {
+        bodies.encode(record);
         if *is_new {
-            insert_record(transaction, tenant, record)?;
-        } else {
-            update_record(transaction, tenant, record)?;
+            insert_record(&mut insert, tenant, record, &bodies)?;
+        } else if update_record(&mut update, tenant, record, &bodies)? == 0 {
+            let moved =
+                update_record(&mut *transaction.prepare_cached(UPDATE_MOVING)?, tenant, record, &bodies)?;
+            expect_one(moved, || format!("the tenant has no record number {}", record.no))?;
         }
     }
     Ok(())
 }
 
-fn insert_record(transaction: &Transaction<'_>, tenant: TenantNo, record: &Record) -> Result<(), Fault> {
-    let sql = "INSERT INTO record (version, seq, time_us, flags, unit, owner, writes, data,
-                                   rid, tenant, scope, deleted, domain, key)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-    transaction.prepare_cached(sql)?.execute(params![
+/// What a record's row holds as bytes; the room is used for one after the other.
+#[derive(Default)]
+struct Bodies {
+    writes: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl Bodies {
+    fn encode(&mut self, record: &Record) {
+        codec::encode_writes_into(&mut self.writes, &record.writes);
+        codec::encode_into(&mut self.data, &*record.data);
+    }
+}
+
+fn insert_record(
+    statement: &mut Statement<'_>,
+    tenant: TenantNo,
+    record: &Record,
+    bodies: &Bodies,
+) -> Result<(), Fault> {
+    statement.execute(params![
         codec::to_db(record.version)?,
         codec::to_db(record.seq)?,
         record.time_us,
         codec::flags(record.priority, record.sync_status),
         record.unit,
         record.owner,
-        codec::encode_writes(&record.writes),
-        codec::encode(&*record.data),
+        bodies.writes,
+        bodies.data,
         record.no,
         tenant,
         record.scope.number(),
@@ -79,36 +105,36 @@ fn insert_record(transaction: &Transaction<'_>, tenant: TenantNo, record: &Recor
 
 /// Almost every update leaves scope and deletion as they are. SQLite writes an index anew whenever the
 /// statement names one of its columns, so these are only named where they change.
-fn update_record(transaction: &Transaction<'_>, tenant: TenantNo, record: &Record) -> Result<(), Fault> {
-    let in_place =
-        "UPDATE record SET version = ?1, seq = ?2, time_us = ?3, flags = ?4, unit = ?5, owner = ?6,
-                                      writes = ?7, data = ?8
-                    WHERE rid = ?9 AND tenant = ?10 AND scope = ?11 AND deleted = ?12";
-    let moving = "UPDATE record SET version = ?1, seq = ?2, time_us = ?3, flags = ?4, unit = ?5, owner = ?6,
-                                    writes = ?7, data = ?8, scope = ?11, deleted = ?12
-                  WHERE rid = ?9 AND tenant = ?10";
-    let writes = codec::encode_writes(&record.writes);
-    let data = codec::encode(&*record.data);
-    let run = |sql| -> Result<usize, Fault> {
-        Ok(transaction.prepare_cached(sql)?.execute(params![
-            codec::to_db(record.version)?,
-            codec::to_db(record.seq)?,
-            record.time_us,
-            codec::flags(record.priority, record.sync_status),
-            record.unit,
-            record.owner,
-            writes,
-            data,
-            record.no,
-            tenant,
-            record.scope.number(),
-            record.deleted,
-        ])?)
-    };
-    if run(in_place)? == 1 {
-        return Ok(());
-    }
-    expect_one(run(moving)?, || format!("the tenant has no record number {}", record.no))
+const UPDATE_IN_PLACE: &str =
+    "UPDATE record SET version = ?1, seq = ?2, time_us = ?3, flags = ?4, unit = ?5, owner = ?6,
+                       writes = ?7, data = ?8
+     WHERE rid = ?9 AND tenant = ?10 AND scope = ?11 AND deleted = ?12";
+const UPDATE_MOVING: &str =
+    "UPDATE record SET version = ?1, seq = ?2, time_us = ?3, flags = ?4, unit = ?5, owner = ?6,
+                       writes = ?7, data = ?8, scope = ?11, deleted = ?12
+     WHERE rid = ?9 AND tenant = ?10";
+
+/// Runs one of the two, and says how many rows it changed.
+fn update_record(
+    statement: &mut Statement<'_>,
+    tenant: TenantNo,
+    record: &Record,
+    bodies: &Bodies,
+) -> Result<usize, Fault> {
+    Ok(statement.execute(params![
+        codec::to_db(record.version)?,
+        codec::to_db(record.seq)?,
+        record.time_us,
+        codec::flags(record.priority, record.sync_status),
+        record.unit,
+        record.owner,
+        bodies.writes,
+        bodies.data,
+        record.no,
+        tenant,
+        record.scope.number(),
+        record.deleted,
+    ])?)
 }
 
 /// What the insert into the log names; of a push most of it is nothing.
@@ -139,7 +165,9 @@ fn write_pushes(transaction: &Transaction<'_>, tenant: TenantNo, pushes: &[PushR
 
 fn write_log(transaction: &Transaction<'_>, tenant: TenantNo, rows: &[LogRow]) -> Result<(), Fault> {
     let mut statement = transaction.prepare_cached(INSERT_LOG)?;
+    let mut old = Vec::new();
     for row in rows {
+        codec::encode_into(&mut old, &*row.old);
         statement.execute(params![
             tenant,
             codec::to_db(row.seq)?,
@@ -152,7 +180,7 @@ fn write_log(transaction: &Transaction<'_>, tenant: TenantNo, rows: &[LogRow]) -
             row.time_us,
             row.install,
             codec::flags(row.priority, SyncStatus::Synced),
-            codec::encode(&row.old),
+            old,
         ])?;
     }
     Ok(())

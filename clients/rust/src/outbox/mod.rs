@@ -277,7 +277,7 @@ fn lay_over(under: Option<Data>, entry: &Entry) -> Option<Data> {
         return None;
     }
     let mut data = under.unwrap_or_default();
-    for (field, value) in &entry.data {
+    for (field, value) in entry.data.iter() {
         if value == &Value::Null {
             data.remove(field);
         } else {

@@ -229,7 +229,7 @@ struct EntryBody {
     mobile_id: Uuid,
     version: u64,
     operation: Operation,
-    data: Data,
+    data: Arc<Data>,
     delta: bool,
     time: Option<i64>,
     priority: Option<Priority>,

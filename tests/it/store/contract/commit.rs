@@ -40,7 +40,7 @@ pub(crate) async fn inv1_a_commit_keeps_everything_it_was_given(backend: &dyn Ba
         kind: RowKind::Create,
         scope: world.user(),
         install: world.me.install,
-        old: data(json!({"n": null})),
+        old: data(json!({"n": null})).into(),
     };
     assert_eq!(history.changes, [change]);
 }
@@ -162,7 +162,7 @@ pub(crate) async fn e3_history_goes_back_to_the_version_asked_for(backend: &dyn 
         assert_eq!(found, versions, "since {since}");
         for change in &history.changes {
             let before = if change.version == 1 { json!(null) } else { json!(change.version - 1) };
-            assert_eq!(change.old, data(json!({"n": before})));
+            assert_eq!(*change.old, data(json!({"n": before})));
         }
     }
 }

@@ -213,7 +213,7 @@ fn row(record: &Record, before: Option<&Record>, kind: RowKind, author: &Registe
         install: author.install,
         origin: Arc::new(Origin { user: "ann".to_owned(), device: Some("phone".to_owned()) }),
         priority: record.priority,
-        old: before.map_or_else(|| data(json!({"n": null})), |before| (*before.data).clone()),
+        old: before.map_or_else(|| Arc::new(data(json!({"n": null}))), |before| Arc::clone(&before.data)),
         before: before.and_then(Record::view),
         after: (!record.deleted).then(|| View { data: Arc::clone(&record.data), scope: record.scope }),
     }
