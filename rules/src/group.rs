@@ -256,8 +256,8 @@ pub struct Writes {
     pub rows: Vec<LogRow>,
     /// Pushes in the log.
     pub pushes: Vec<PushRow>,
-    /// Whether the rows' views have lost their data, since together they took more than
-    /// [`crate::record::MAX_VIEWS_WEIGHT`]. Such rows are good for the log, not for routing.
+    /// Whether the rows have lost their data, since together they took more than
+    /// [`crate::record::MAX_ROWS_WEIGHT`]. Such rows are good for the log, not for routing.
     pub rows_are_bare: bool,
     /// Batches that were decided.
     pub batches: Vec<BatchRow>,

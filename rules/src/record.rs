@@ -147,22 +147,6 @@ pub struct Record {
     pub data: Arc<Data>,
 }
 
-impl Record {
-    /// The record as a view, while it lives.
-    pub fn view(&self) -> Option<View> {
-        (!self.deleted).then(|| View { data: Arc::clone(&self.data), scope: self.scope })
-    }
-}
-
-/// A live record at one moment, as far as who sees it depends on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct View {
-    /// Its fields.
-    pub data: Arc<Data>,
-    /// Who may see it.
-    pub scope: Scope,
-}
-
 /// What a log row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowKind {
@@ -195,7 +179,7 @@ impl RowKind {
     }
 }
 
-/// A row of a tenant's log with both sides of the change: what the store writes, the bus carries and
+/// A row of a tenant's log that tells both sides of the change: what the store writes, the bus carries and
 /// the feed routes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRow {
@@ -232,10 +216,20 @@ pub struct LogRow {
     /// the first change of a record (`prev` is 0): before it there was nothing. Of an append-only list
     /// that stood an empty one: what it held is the beginning of what it holds now.
     pub old: Arc<Data>,
-    /// The record before, if it lived.
-    pub before: Option<View>,
-    /// The record after, if it lives.
-    pub after: Option<View>,
+    /// The record's fields after the change; a deleted one keeps its last.
+    pub data: Arc<Data>,
+    /// Who could see the record before, if it lived.
+    pub before: Option<Scope>,
+    /// Who may see it after, if it lives.
+    pub after: Option<Scope>,
+}
+
+impl LogRow {
+    /// A field as it was before the change; an absent one may be null. Of an append-only list that grew only that
+    /// there was one.
+    pub fn field_before(&self, name: &str) -> Option<&Value> {
+        self.old.get(name).or_else(|| self.data.get(name))
+    }
 }
 
 /// An earlier change of a record, read back from the log.
@@ -287,11 +281,10 @@ pub const HISTORY_LIMIT: usize = 100;
 /// How much a record may weigh; without a bound, edits of a few fields each could let one grow for ever.
 pub const MAX_WEIGHT: usize = 256 * 1024;
 
-/// How much the views of a group's rows may weigh together, a version that stands in two of them counted
-/// twice; above, they go without their data. A group of usual entries takes a few MiB; without a bound, small
+/// How much the data of a group's rows may weigh together, each row's counted by itself; above, they go without. A group of usual entries takes a few MiB; without a bound, small
 /// edits of one large record would each keep a copy of it alive.
-pub const MAX_VIEWS_WEIGHT: usize = 32 * 1024 * 1024;
-const _: () = assert!(MAX_VIEWS_WEIGHT >= 100 * MAX_WEIGHT, "a hundred records go with their data");
+pub const MAX_ROWS_WEIGHT: usize = 32 * 1024 * 1024;
+const _: () = assert!(MAX_ROWS_WEIGHT >= 100 * MAX_WEIGHT, "a hundred records go with their data");
 
 /// About how many bytes a map of fields takes in memory.
 pub fn weight(data: &Data) -> usize {

@@ -151,12 +151,8 @@ impl Feed {
         if rows.first().is_none_or(|first| first.place().seq != state.head.seq + 1) {
             return state.lose(update.head);
         }
-        for row in &rows {
-            state.tail.push(row);
-            if !drops_on_purpose() {
-                state.index.offer(row);
-            }
-        }
+        rows.iter().for_each(|row| state.tail.push(row));
+        rows.split(|_| drops_on_purpose()).for_each(|rows| state.index.offer(rows));
         state.head = update.head;
     }
 

@@ -148,6 +148,6 @@ fn decided_now(decision: &Decision) -> Option<Vec<StoredOutcome>> {
 }
 
 fn after(row: &LogRow) -> Option<(DomainNo, Uuid, u64, Arc<Data>)> {
-    let view = row.after.as_ref()?;
-    Some((row.domain, row.key, row.version, Arc::clone(&view.data)))
+    row.after?;
+    Some((row.domain, row.key, row.version, Arc::clone(&row.data)))
 }

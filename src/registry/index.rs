@@ -6,11 +6,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use synchub_rules::push::Address;
-use synchub_rules::record::{DomainNo, LogRow, Scope, Sight};
+use synchub_rules::record::{DomainNo, Scope, Sight};
 use synchub_rules::route::{self, Audience};
 
 use super::mailbox::Mailbox;
-use super::outgoing::Outgoing;
 use super::outgoing_push::OutgoingRow;
 
 /// A session as the feed knows it. Replaced as a whole when its subscriptions change.
@@ -60,12 +59,16 @@ impl Index {
         }
     }
 
-    /// Offers a row to everyone whom it concerns.
-    pub fn offer(&self, row: &OutgoingRow) {
-        match row {
-            OutgoingRow::Change(outgoing) => self.offer_change(outgoing),
-            OutgoingRow::Push(outgoing) => {
-                self.addressed(outgoing.row.scope).for_each(|one| one.mailbox.offer_push(outgoing));
+    /// Offers rows, in their order, to everyone whom they concern. Rows of one place go together: a subscriber is
+    /// found, locked and woken once for all of them.
+    pub fn offer(&self, rows: &[OutgoingRow]) {
+        for run in rows.chunk_by(|one, next| place(one).is_some_and(|there| place(next) == Some(there))) {
+            match (&run[0], place(&run[0])) {
+                (OutgoingRow::Push(outgoing), _) => {
+                    self.addressed(outgoing.row.scope).for_each(|one| one.mailbox.offer_push(outgoing));
+                }
+                (_, Some(place)) => self.offer_changes(run, place),
+                (_, None) => {}
             }
         }
     }
@@ -75,15 +78,17 @@ impl Index {
         self.pushes.get(&scope).into_iter().flatten()
     }
 
-    fn offer_change(&self, outgoing: &Arc<Outgoing>) {
-        let row = outgoing.row.as_ref();
-        for subscriber in self.concerned(row) {
-            let audience = &subscriber.audience;
-            let filters = audience.domains.get(&row.domain);
-            if let Some(delivery) = filters.and_then(|filters| route::verdict(row, &audience.sight, filters))
-            {
-                subscriber.mailbox.offer(outgoing, delivery);
-            }
+    fn offer_changes(&self, rows: &[OutgoingRow], (scope, domain): (Scope, DomainNo)) {
+        let there = [Some(scope), None].into_iter().filter_map(|scope| self.changes.get(&(scope, domain)));
+        for subscriber in there.flatten() {
+            let Audience { sight, domains } = &*subscriber.audience;
+            let Some(filters) = domains.get(&domain) else { continue };
+            let verdict = |row: &OutgoingRow| {
+                let OutgoingRow::Change(outgoing) = row else { return None };
+                let delivery = route::verdict(&outgoing.row, sight, filters)?;
+                Some((Arc::clone(outgoing), delivery))
+            };
+            subscriber.mailbox.offer(rows.iter().filter_map(verdict));
         }
     }
 
@@ -101,10 +106,13 @@ impl Index {
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
+}
 
-    fn concerned(&self, row: &LogRow) -> impl Iterator<Item = &Arc<Subscriber>> {
-        let places = [(Some(row.scope), row.domain), (None, row.domain)];
-        places.into_iter().filter_map(|place| self.changes.get(&place)).flatten()
+/// Where a change's subscribers stand; a push has others.
+fn place(row: &OutgoingRow) -> Option<(Scope, DomainNo)> {
+    match row {
+        OutgoingRow::Change(outgoing) => Some((outgoing.row.scope, outgoing.row.domain)),
+        OutgoingRow::Push(_) => None,
     }
 }
 

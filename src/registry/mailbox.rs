@@ -113,24 +113,27 @@ impl Mailbox {
         Self { state: Mutex::new(state), bell: Bell::default(), limit }
     }
 
-    /// Queues a change, or forgets everything when it does not fit.
-    pub fn offer(&self, outgoing: &Arc<Outgoing>, delivery: Delivery) {
-        self.put(Post::Change(Arc::clone(outgoing), delivery));
+    /// Queues changes, or forgets everything when one does not fit.
+    pub fn offer(&self, changes: impl Iterator<Item = (Arc<Outgoing>, Delivery)>) {
+        self.put(changes.map(|(outgoing, delivery)| Post::Change(outgoing, delivery)));
     }
 
     /// Queues a push in the same way.
     pub fn offer_push(&self, outgoing: &Arc<OutgoingPush>) {
-        self.put(Post::Push(Arc::clone(outgoing)));
+        self.put(std::iter::once(Post::Push(Arc::clone(outgoing))));
     }
 
-    fn put(&self, post: Post) {
+    fn put(&self, mut posts: impl Iterator<Item = Post>) {
         let mut state = self.state.lock();
         if state.lost.is_some() {
             return;
         }
-        if state.bytes + post.weight() > self.limit && !state.posts.is_empty() {
-            state.forget(Lost::Full);
-        } else {
+        let Some(first) = posts.next() else { return };
+        for post in std::iter::once(first).chain(posts) {
+            if state.bytes + post.weight() > self.limit && !state.posts.is_empty() {
+                state.forget(Lost::Full);
+                break;
+            }
             state.bytes += post.weight();
             state.posts.push_back(post);
         }
@@ -231,6 +234,10 @@ pub enum Lost {
 mod tests {
     use super::*;
 
+    fn offer(mailbox: &Mailbox, seq: u64, weight: usize) {
+        mailbox.offer(std::iter::once((Outgoing::sample(seq, weight), Delivery::Upsert)));
+    }
+
     fn seqs(mailbox: &Mailbox) -> Vec<u64> {
         mailbox.take(1000).unwrap().iter().map(|post| post.place().seq).collect()
     }
@@ -238,31 +245,31 @@ mod tests {
     #[test]
     fn c8_what_does_not_fit_makes_the_queue_forget_everything_until_it_is_opened() {
         let mailbox = Mailbox::new(1000);
-        mailbox.offer(&Outgoing::sample(1, 1), Delivery::Upsert);
+        offer(&mailbox, 1, 1);
         assert!(mailbox.take(1).is_err() && !mailbox.is_drained(), "closed at first");
         mailbox.open();
         for seq in 2..=11 {
-            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+            offer(&mailbox, seq, 100);
         }
         assert!(mailbox.is_open() && !mailbox.is_drained());
-        mailbox.offer(&Outgoing::sample(12, 1), Delivery::Upsert);
+        offer(&mailbox, 12, 1);
         assert!(mailbox.take(1).is_err() && !mailbox.is_open());
-        mailbox.offer(&Outgoing::sample(13, 1), Delivery::Upsert);
+        offer(&mailbox, 13, 1);
         let state = mailbox.state.lock();
         assert_eq!((state.posts.capacity(), state.bytes), (0, 0), "nothing is kept");
         drop(state);
         mailbox.open();
         assert!(mailbox.is_drained());
-        mailbox.offer(&Outgoing::sample(14, 5000), Delivery::Upsert);
+        offer(&mailbox, 14, 5000);
         assert_eq!(mailbox.level(), (5000, Some(1)));
         assert_eq!(seqs(&mailbox), [14], "a single large row passes");
         assert_eq!(mailbox.level(), (0, None));
         for seq in 15..=24 {
-            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+            offer(&mailbox, seq, 100);
         }
         assert_eq!(mailbox.take(4).unwrap().len(), 4);
         for seq in 25..=28 {
-            mailbox.offer(&Outgoing::sample(seq, 100), Delivery::Upsert);
+            offer(&mailbox, seq, 100);
         }
         assert_eq!(seqs(&mailbox), (19..=28).collect::<Vec<_>>(), "what was taken makes room");
         assert_eq!(mailbox.state.lock().posts.capacity(), 0, "an idle session keeps no buffer");
@@ -288,7 +295,7 @@ mod tests {
     async fn what_happens_before_the_wait_wakes_it() {
         let mailbox = Mailbox::new(1000);
         mailbox.open();
-        mailbox.offer(&Outgoing::sample(1, 1), Delivery::Upsert);
+        offer(&mailbox, 1, 1);
         mailbox.woken().await;
         mailbox.lose();
         mailbox.woken().await;

@@ -19,8 +19,14 @@ pub struct Outgoing {
     pub weight: usize,
     /// Where its deliveries are noted, if it is of a traced batch.
     pub trail: Option<Arc<Trail>>,
+    /// Made with the first of them: nobody asks for those of most rows.
+    frames: OnceLock<Box<Frames>>,
+}
+
+#[derive(Debug, Default)]
+struct Frames {
     /// By [`Content`] and encoding.
-    frames: [OnceLock<Bytes>; 8],
+    plain: [OnceLock<Bytes>; 8],
     /// The compressed frames of an upsert, whole or not; none where that does not pay. Others are never large.
     compressed: [OnceLock<Option<Bytes>>; 4],
 }
@@ -59,8 +65,8 @@ impl Content {
 impl Outgoing {
     /// Wraps a row; nothing is encoded yet.
     pub fn new(row: Arc<LogRow>) -> Self {
-        let weight = 496 + row.after.as_ref().map_or(0, |view| weight(&view.data)) + weight(&row.old);
-        Self { row, weight, trail: None, frames: Default::default(), compressed: Default::default() }
+        let weight = 496 + weight(&row.data) + weight(&row.old);
+        Self { row, weight, trail: None, frames: OnceLock::new() }
     }
 
     /// The same row, as one of a traced batch.
@@ -77,20 +83,24 @@ impl Outgoing {
         if !form.compressed || delivery != Delivery::Upsert {
             return plain;
         }
-        let slot = &self.compressed[2 * content as usize + usize::from(form.encoding == Encoding::Json)];
+        let slot =
+            &self.frames().compressed[2 * content as usize + usize::from(form.encoding == Encoding::Json)];
         slot.get_or_init(|| gzip::deflate(&plain)).clone().unwrap_or(plain)
     }
 
     /// Whether the fields that changed say less than all: the record lived before and kept some.
     fn has_delta(&self) -> bool {
         let row = &self.row;
-        let after = row.after.as_ref().map_or(0, |view| view.data.len());
-        row.base > 0 && row.before.is_some() && row.old.len() < after
+        row.base > 0 && row.before.is_some() && row.old.len() < row.data.len()
+    }
+
+    fn frames(&self) -> &Frames {
+        self.frames.get_or_init(Box::default)
     }
 
     fn plain(&self, content: Content, encoding: Encoding) -> Bytes {
         let slot = 2 * content as usize + usize::from(encoding == Encoding::Json);
-        self.frames[slot].get_or_init(|| encoding.encode(&self.change(content))).clone()
+        self.frames().plain[slot].get_or_init(|| encoding.encode(&self.change(content))).clone()
     }
 
     fn change(&self, content: Content) -> ServerFrame {
@@ -101,11 +111,11 @@ impl Outgoing {
             (Content::Deleted, _) => ChangeOperation::Delete,
             (Content::Removed, _) => ChangeOperation::Remove,
         };
-        let data = row.after.as_ref().and_then(|view| match content {
-            Content::Whole => Some(wrong_on_purpose(&view.data)),
-            Content::Changed => Some(wrong_on_purpose(&Arc::new(changed(&view.data, &row.old)))),
+        let data = match content {
+            Content::Whole => Some(wrong_on_purpose(&row.data)),
+            Content::Changed => Some(wrong_on_purpose(&Arc::new(changed(&row.data, &row.old)))),
             Content::Deleted | Content::Removed => None,
-        });
+        };
         ServerFrame::DataUpdate(Change {
             domain: row.domain_name.to_string(),
             operation,
@@ -144,7 +154,7 @@ mod tests {
     use serde_json::json;
     use synchub_protocol::server::Origin;
     use synchub_protocol::{Data, Priority};
-    use synchub_rules::record::{Scope, View};
+    use synchub_rules::record::Scope;
     use uuid::Uuid;
 
     use super::*;
@@ -158,7 +168,6 @@ mod tests {
 
     fn row() -> LogRow {
         let data: Data = serde_json::from_value(json!({"subject": "fire", "status": "NEW"})).unwrap();
-        let view = View { data: Arc::new(data), scope: Scope::Tenant };
         LogRow {
             seq: 1,
             time_us: 1,
@@ -175,8 +184,9 @@ mod tests {
             priority: Priority::Normal,
             install: 0,
             old: Arc::default(),
-            before: Some(view.clone()),
-            after: Some(view),
+            data: Arc::new(data),
+            before: Some(Scope::Tenant),
+            after: Some(Scope::Tenant),
         }
     }
 
@@ -195,8 +205,8 @@ mod tests {
     fn bw2_a_delta_has_the_fields_that_changed_and_names_those_that_are_gone() {
         let old: Data = serde_json::from_value(json!({"gone": 1, "status": "OLD"})).unwrap();
         let three = json!({"subject": "fire", "status": "NEW", "place": "roof"});
-        let view = View { data: Arc::new(serde_json::from_value(three).unwrap()), scope: Scope::Tenant };
-        let row = LogRow { old: Arc::new(old), after: Some(view), ..row() };
+        let data: Arc<Data> = Arc::new(serde_json::from_value(three).unwrap());
+        let row = LogRow { old: Arc::new(old), data, ..row() };
         assert_eq!(delta(row.clone()), (Some(1), json!([{"status": "NEW"}, ["gone", "status"]])));
         let whole = json!([{"subject": "fire", "status": "NEW", "place": "roof"}, ["gone", "status"]]);
         assert_eq!(delta(LogRow { base: 0, ..row.clone() }), (None, whole.clone()), "no version before");
@@ -208,7 +218,7 @@ mod tests {
     #[test]
     fn inv10_a_change_is_encoded_once_for_each_encoding_and_delivery() {
         let outgoing = Outgoing::new(Arc::new(row()));
-        assert!(outgoing.frames.iter().all(|frame| frame.get().is_none()), "not before somebody needs it");
+        assert!(outgoing.frames.get().is_none(), "not before somebody needs it");
         let mut places = Vec::new();
         for delivery in [Delivery::Upsert, Delivery::Remove, Delivery::Delete] {
             for encoding in [Encoding::Json, Encoding::MessagePack] {
@@ -228,8 +238,7 @@ mod tests {
     #[test]
     fn inv10_a_large_change_is_compressed_once_for_each_encoding() {
         let data: Data = serde_json::from_value(json!({"subject": "fire ".repeat(300)})).unwrap();
-        let view = View { data: Arc::new(data), scope: Scope::Tenant };
-        let outgoing = Outgoing::new(Arc::new(LogRow { after: Some(view), ..row() }));
+        let outgoing = Outgoing::new(Arc::new(LogRow { data: Arc::new(data), ..row() }));
         for encoding in [Encoding::Json, Encoding::MessagePack] {
             let frame = outgoing.frame(Delivery::Upsert, form(encoding, false));
             assert!(gzip::is_gzip(&frame), "small enough to pay");

@@ -72,6 +72,11 @@ impl Counting {
         self.count();
     }
 
+    /// Whether nothing can be read now and nobody else makes this socket go; the task is woken when that changes.
+    pub(super) fn is_quiet(&self, context: &mut Context<'_>) -> bool {
+        self.share.is_none() && self.io.poll_read_ready(context).is_pending()
+    }
+
     fn count(&mut self) {
         let buffered = self.read.saturating_sub(self.done);
         if buffered <= UNCOUNTED_BYTES {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use synchub_rules::record::RecordNo;
-use synchub_rules::route::{self, Audience, Delivery};
+use synchub_rules::route::{Audience, Delivery};
 
 use super::live::is_urgent;
 use crate::push::TailPage;
@@ -56,9 +56,8 @@ pub(super) fn tail_deliveries(page: &TailPage, audience: &Audience) -> Vec<TailD
             Place::Record(rows) => rows,
             Place::Push(push) => return Some(TailDelivery::Push(push)),
         };
-        let filters = audience.domains.get(&newest.row.domain)?;
-        let delivery = match &newest.row.after {
-            Some(view) if route::is_in_view(view, &audience.sight, filters) => Delivery::Upsert,
+        let delivery = match newest.row.after {
+            _ if audience.sees_after(&newest.row) => Delivery::Upsert,
             Some(_) if seen => Delivery::Remove,
             None if seen => Delivery::Delete,
             _ => return None,

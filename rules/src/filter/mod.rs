@@ -8,6 +8,7 @@ mod condition;
 
 pub use compile::FilterError;
 
+use serde_json::Value;
 use synchub_protocol::client::{Subscription, SubscriptionPriority};
 use synchub_protocol::{Data, Priority};
 
@@ -23,7 +24,11 @@ pub struct Filter {
 impl Filter {
     /// Whether a record with these fields is wanted. An absent field is null.
     pub fn matches(&self, data: &Data) -> bool {
-        self.conditions.iter().all(|(field, condition)| condition.holds(data.get(field)))
+        self.matches_fields(|field| data.get(field))
+    }
+
+    fn matches_fields<'v>(&self, value: impl Fn(&str) -> Option<&'v Value>) -> bool {
+        self.conditions.iter().all(|(field, condition)| condition.holds(value(field)))
     }
 
     /// The same text for every way to write the same filter: JSON, keys and values in order.
@@ -66,13 +71,18 @@ impl Filters {
 
     /// Whether any of the subscriptions wants a record with these fields.
     pub fn matches(&self, data: &Data) -> bool {
-        self.filters.iter().any(|(filter, _)| filter.matches(data))
+        self.matches_fields(|field| data.get(field))
+    }
+
+    /// The same of fields that a function finds.
+    pub fn matches_fields<'v>(&self, value: impl Fn(&str) -> Option<&'v Value>) -> bool {
+        self.filters.iter().any(|(filter, _)| filter.matches_fields(&value))
     }
 
     /// The most permissive priority among the subscriptions that want such a record (C3); none if
     /// nobody does.
-    pub fn priority(&self, data: &Data) -> Option<SubscriptionPriority> {
-        let wanted = self.filters.iter().filter(|(filter, _)| filter.matches(data));
+    pub fn priority<'v>(&self, value: impl Fn(&str) -> Option<&'v Value>) -> Option<SubscriptionPriority> {
+        let wanted = self.filters.iter().filter(|(filter, _)| filter.matches_fields(&value));
         wanted.map(|(_, priority)| *priority).min()
     }
 

@@ -12,7 +12,7 @@ use crate::group::{
 };
 use crate::plan::digests::Changes;
 use crate::plan::slot::Slot;
-use crate::record::{self, DeviceNo, DomainNo, Head, InstallNo, LogRow, MAX_VIEWS_WEIGHT, Record, RecordNo};
+use crate::record::{self, DeviceNo, DomainNo, Head, InstallNo, LogRow, MAX_ROWS_WEIGHT, Record, RecordNo};
 
 /// What names a record within a tenant.
 pub(super) type RecordKey = (DomainNo, Uuid);
@@ -25,8 +25,8 @@ pub(super) struct Overlay {
     pub(super) version_floor: u64,
     /// Rows, reviews and the head grow here as batches are decided.
     pub(super) writes: Writes,
-    /// What the rows' views weigh together.
-    views_weight: usize,
+    /// What the rows' data weighs together.
+    rows_weight: usize,
     records: HashMap<RecordKey, Slot>,
     /// The records to write, in the order in which they were first touched.
     touched: Vec<RecordKey>,
@@ -57,7 +57,7 @@ struct Undo {
 pub(super) struct Start {
     head: Head,
     n_rows: usize,
-    views_weight: usize,
+    rows_weight: usize,
     pub(super) n_reviews: usize,
     n_touched: usize,
     n_used: usize,
@@ -70,7 +70,7 @@ impl Overlay {
             epoch: loaded.epoch,
             version_floor: loaded.version_floor,
             writes: Writes { head: loaded.head, ..Writes::default() },
-            views_weight: 0,
+            rows_weight: 0,
             records: loaded.records.into_iter().map(|(key, history)| (key, Slot::loaded(history))).collect(),
             touched: Vec::new(),
             free_numbers: loaded.free_numbers,
@@ -130,7 +130,7 @@ impl Overlay {
         Start {
             head: self.writes.head,
             n_rows: self.writes.rows.len(),
-            views_weight: self.views_weight,
+            rows_weight: self.rows_weight,
             n_reviews: self.writes.reviews.len(),
             n_touched: self.touched.len(),
             n_used: self.n_used,
@@ -153,21 +153,20 @@ impl Overlay {
         }
         self.writes.head = start.head;
         self.writes.rows.truncate(start.n_rows);
-        self.views_weight = start.views_weight;
+        self.rows_weight = start.rows_weight;
         self.writes.reviews.truncate(start.n_reviews);
         self.touched.truncate(start.n_touched);
         self.n_used = start.n_used;
     }
 
-    /// Adds a row. Once the views weigh too much, all of them are given up: who routes the rows would
+    /// Adds a row. Once the rows' data weighs too much, all of it is given up: who routes the rows would
     /// have to ask the log for some, so it asks for all.
     pub(super) fn push_row(&mut self, row: LogRow) {
-        let views = [&row.before, &row.after].into_iter().flatten();
-        self.views_weight += views.map(|view| record::weight(&view.data)).sum::<usize>();
+        self.rows_weight += record::weight(&row.data);
         self.writes.rows.push(row);
         if self.writes.rows_are_bare {
             self.writes.rows.last_mut().map(strip);
-        } else if self.views_weight > MAX_VIEWS_WEIGHT {
+        } else if self.rows_weight > MAX_ROWS_WEIGHT {
             self.writes.rows_are_bare = true;
             self.writes.rows.iter_mut().for_each(strip);
         }
@@ -258,9 +257,7 @@ impl Overlay {
     }
 }
 
-/// Takes the data out of a row's views.
+/// Takes the data out of a row.
 fn strip(row: &mut LogRow) {
-    for view in [&mut row.before, &mut row.after].into_iter().flatten() {
-        view.data = Arc::default();
-    }
+    row.data = Arc::default();
 }

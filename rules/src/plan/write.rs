@@ -11,7 +11,7 @@ use crate::group::{Author, Domain};
 use crate::plan::overlay::{Overlay, RecordKey};
 use crate::push::{PushBody, PushRow, SubmittedPush};
 use crate::record::{
-    Head, LogRow, NOT_LOGGED, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, View, Write,
+    Head, LogRow, NOT_LOGGED, PartyNo, PastChange, Record, RowKind, Scope, Stamp, SyncStatus, Write,
 };
 
 /// What an entry does to its record.
@@ -102,8 +102,8 @@ impl Overlay {
     fn describe(&self, author: &Author, domain: &Domain, key: RecordKey, change: &Change) -> LogRow {
         let record = self.slot(key).map(|slot| &slot.record);
         let version = record.map(|record| record.version).filter(|version| *version > 0);
-        let before = record.and_then(Record::view);
-        let moved = before.as_ref().is_some_and(|before| before.scope != change.home.scope);
+        let before = record.filter(|record| !record.deleted).map(|record| record.scope);
+        let moved = before.is_some_and(|scope| scope != change.home.scope);
         let lives = change.kind != RowKind::Delete;
         LogRow {
             seq: 0,
@@ -121,14 +121,15 @@ impl Overlay {
             origin: Arc::clone(&author.origin),
             priority: change.priority,
             old: Arc::clone(&change.old),
+            data: Arc::clone(&change.data),
             before,
-            after: lives.then(|| View { data: Arc::clone(&change.data), scope: change.home.scope }),
+            after: lives.then_some(change.home.scope),
         }
     }
 
     /// Appends a change's row, after one in the scope that the record leaves by it (V2).
     fn log(&mut self, row: LogRow) -> Head {
-        let left = row.before.as_ref().map(|before| before.scope).filter(|left| *left != row.scope);
+        let left = row.before.filter(|left| *left != row.scope);
         if let Some(scope) = left {
             self.append(LogRow { scope, kind: RowKind::Leave, ..row.clone() });
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use synchub_protocol::client::SubscriptionPriority;
 
 use crate::filter::Filters;
-use crate::record::{DomainNo, LogRow, Sight, View};
+use crate::record::{DomainNo, LogRow, Record, Scope, Sight};
 
 /// What a change is to somebody's copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,21 +41,37 @@ impl Audience {
     /// Whether the record was in view before a change.
     pub fn saw_before(&self, row: &LogRow) -> bool {
         let filters = self.domains.get(&row.domain);
-        let before = row.before.as_ref().zip(filters);
-        before.is_some_and(|(view, filters)| is_in_view(view, &self.sight, filters))
+        filters.is_some_and(|filters| saw_before(row, &self.sight, filters))
+    }
+
+    /// Whether the record is in view after a change.
+    pub fn sees_after(&self, row: &LogRow) -> bool {
+        let filters = self.domains.get(&row.domain);
+        filters.is_some_and(|filters| sees_after(row, &self.sight, filters))
     }
 }
 
 /// Whether a record is in somebody's view of its domain.
-pub fn is_in_view(view: &View, sight: &Sight, filters: &Filters) -> bool {
-    sight.covers(view.scope) && filters.matches(&view.data)
+pub fn is_in_view(record: &Record, sight: &Sight, filters: &Filters) -> bool {
+    !record.deleted && sight.covers(record.scope) && filters.matches(&record.data)
+}
+
+fn saw_before(row: &LogRow, sight: &Sight, filters: &Filters) -> bool {
+    let lived_there = row.before.is_some_and(|scope| sight.covers(scope));
+    lived_there && filters.matches_fields(|field| row.field_before(field))
+}
+
+fn sees_after(row: &LogRow, sight: &Sight, filters: &Filters) -> bool {
+    row.after.is_some_and(|scope| sight.covers(scope)) && filters.matches(&row.data)
 }
 
 /// The most permissive priority among the subscriptions that a change matches (C3), by the record before or
 /// after it, as far as that may be seen.
 pub fn asked_priority(row: &LogRow, sight: &Sight, filters: &Filters) -> SubscriptionPriority {
-    let views = [&row.before, &row.after].into_iter().flatten().filter(|view| sight.covers(view.scope));
-    views.filter_map(|view| filters.priority(&view.data)).min().unwrap_or_default()
+    let is_seen = |scope: Option<Scope>| scope.is_some_and(|scope| sight.covers(scope));
+    let before = is_seen(row.before).then(|| filters.priority(|field| row.field_before(field)));
+    let after = is_seen(row.after).then(|| filters.priority(|field| row.data.get(field)));
+    [before, after].into_iter().flatten().flatten().min().unwrap_or_default()
 }
 
 /// What a live row is to somebody; none if it is nothing. A row of a scope that may not be seen is
@@ -64,10 +80,9 @@ pub fn verdict(row: &LogRow, sight: &Sight, filters: &Filters) -> Option<Deliver
     if !sight.covers(row.scope) {
         return None;
     }
-    let sees = |view: &Option<View>| view.as_ref().is_some_and(|view| is_in_view(view, sight, filters));
-    if sees(&row.after) {
+    if sees_after(row, sight, filters) {
         return Some(Delivery::Upsert);
     }
     let gone = if row.after.is_none() { Delivery::Delete } else { Delivery::Remove };
-    sees(&row.before).then_some(gone)
+    saw_before(row, sight, filters).then_some(gone)
 }

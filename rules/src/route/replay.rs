@@ -66,7 +66,7 @@ impl<'a> ReplayPage<'a> {
             };
             let place = *places.entry(row.record).or_insert(items.len());
             if place == items.len() {
-                let in_view = record.view().is_some_and(|view| is_in_view(&view, &audience.sight, filters));
+                let in_view = is_in_view(record, &audience.sight, filters);
                 items.push(Item { seq: row.seq, record, filters, versions: Vec::new(), in_view });
             }
             items[place].versions.push(row.version);

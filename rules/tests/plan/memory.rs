@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use synchub_protocol::Data;
 use synchub_rules::group::{Submission, Writes};
 use synchub_rules::plan::{plan, reads};
-use synchub_rules::record::{MAX_VIEWS_WEIGHT, MAX_WEIGHT, weight};
+use synchub_rules::record::{MAX_ROWS_WEIGHT, MAX_WEIGHT, weight};
 
 use crate::support::{Hub, Sent, batch, create, data, delete, delta, device};
 
@@ -30,8 +30,8 @@ fn planned(hub: &mut Hub, batches: Vec<(bool, Vec<Sent>)>) -> Writes {
 
 /// What the copies weigh that a plan keeps alive, each once, and the old values beside them.
 fn held(writes: &Writes) -> (usize, usize) {
-    let views = writes.rows.iter().flat_map(|row| [&row.before, &row.after]).flatten().map(|view| &view.data);
-    let all = views.chain(writes.records.iter().map(|write| &write.record.data));
+    let shown = writes.rows.iter().map(|row| &row.data);
+    let all = shown.chain(writes.records.iter().map(|write| &write.record.data));
     let copies: HashMap<*const Data, usize> = all.map(|data| (Arc::as_ptr(data), weight(data))).collect();
     (copies.into_values().sum(), writes.rows.iter().map(|row| weight(&row.old)).sum())
 }
@@ -66,22 +66,22 @@ fn a_thousand_small_edits_of_a_huge_record_do_not_keep_a_thousand_copies() {
 #[test]
 fn what_fits_is_kept_and_what_was_taken_back_does_not_count() {
     let mut hub = hub_with_huge_record();
-    let one = 2 * weight(&data(huge()));
-    let fitting = (MAX_VIEWS_WEIGHT / (one + 1000)) as u64;
+    let one = weight(&data(huge()));
+    let fitting = (MAX_ROWS_WEIGHT / (one + 1000)) as u64;
     for (sunk, count, bare) in [(0, fitting, false), (0, fitting + 1, true), (fitting, fitting, false)] {
         let mut sinking = edits(sunk);
         sinking.extend((sunk > 0).then(|| delete("unit", 2, 1)));
         let batches = [(true, sinking), (false, edits(count))].into_iter();
         let writes = planned(&mut hub, batches.filter(|(_, entries)| !entries.is_empty()).collect());
         assert_eq!((writes.rows.len() as u64, writes.rows_are_bare), (count, bare), "after {sunk}: {count}");
-        assert!(held(&writes).0 < MAX_VIEWS_WEIGHT);
+        assert!(held(&writes).0 < MAX_ROWS_WEIGHT);
     }
 }
 
 #[test]
 fn the_bound_itself_is_still_kept() {
     for (over, bare) in [(0, false), (1, true)] {
-        let field = "x".repeat(MAX_VIEWS_WEIGHT - weight(&data(json!({"f": ""}))) + over);
+        let field = "x".repeat(MAX_ROWS_WEIGHT - weight(&data(json!({"f": ""}))) + over);
         let writes =
             planned(&mut Hub::default(), vec![(false, vec![create("unit", 1, json!({"f": field}))])]);
         assert_eq!(writes.rows_are_bare, bare, "{over} over");

@@ -40,8 +40,8 @@ fn v1_a_change_of_unit_alone_makes_a_version_and_two_rows() {
     assert_eq!((change.kind, change.scope), (RowKind::Create, Scope::Party(901)));
     for row in [leave, change] {
         assert_eq!((row.version, row.prev), (3, 2), "v2: both with the new version, after the same change");
-        assert_eq!(row.before.as_ref().map(|view| view.scope), Some(Scope::Party(900)));
-        assert_eq!(row.after.as_ref().map(|view| view.scope), Some(Scope::Party(901)));
+        assert_eq!(row.before, Some(Scope::Party(900)));
+        assert_eq!(row.after, Some(Scope::Party(901)));
         assert!(row.old.is_empty());
     }
     assert_eq!(hub.record("unit", 1).unit, Some(901));

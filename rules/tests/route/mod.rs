@@ -227,8 +227,8 @@ fn adopt_live(copy: &mut Copy, rows: &[LogRow], audience: &Audience) {
     let filters = &audience.domains[&domain(UNIT).no];
     for row in rows {
         if let Some(delivery) = verdict(row, &audience.sight, filters) {
-            let after = row.after.as_ref().filter(|_| delivery == Delivery::Upsert);
-            adopt(copy, row.key, row.version, after.map(|view| Arc::clone(&view.data)));
+            let data = (delivery == Delivery::Upsert).then(|| Arc::clone(&row.data));
+            adopt(copy, row.key, row.version, data);
         }
     }
 }
@@ -276,7 +276,7 @@ proptest! {
             .values()
             .filter(|record| {
                 let filters = &reader.domains[&domain(UNIT).no];
-                record.view().is_some_and(|view| is_in_view(&view, &reader.sight, filters))
+                is_in_view(record, &reader.sight, filters)
             })
             .map(|record| (record.key, (record.version, Arc::clone(&record.data))))
             .collect();

@@ -1,6 +1,7 @@
 //! The store's part, in memory: it loads and writes what the real one promises to, and no more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 use synchub_protocol::Data;
@@ -11,7 +12,7 @@ use synchub_rules::group::{
 };
 use synchub_rules::record::{
     DeviceNo, DomainNo, HISTORY_LIMIT, Head, History, InstallNo, LogRow, NOT_LOGGED, PastChange, Record,
-    RowKind, Scope, View,
+    RecordNo, RowKind, Scope,
 };
 use uuid::Uuid;
 
@@ -158,11 +159,16 @@ impl Store {
     /// Invariant 3, T1 and V4 for the rows of a plan.
     fn check_rows(&self, now_us: i64, writes: &Writes) {
         let mut head = self.head;
+        let mut standing: HashMap<RecordNo, Standing> =
+            self.records.values().map(|record| (record.no, standing(record))).collect();
         for row in &writes.rows {
             assert_eq!(row.seq, head.seq.max(self.epoch << 40) + 1, "places follow each other");
             assert_eq!(row.time_us, now_us.max(head.time_us + 1), "times rise with places");
             head = Head { seq: row.seq, time_us: row.time_us };
-            check_row(row, writes.rows_are_bare);
+            check_row(row, standing.get(&row.record), writes.rows_are_bare);
+            if row.kind != RowKind::Leave {
+                standing.insert(row.record, (row.after, Arc::clone(&row.data)));
+            }
         }
         assert_eq!(head, writes.head, "the head is the last row's");
         for write in &writes.records {
@@ -171,7 +177,8 @@ impl Store {
             if let Some(row) = last {
                 assert_eq!((row.version, row.seq, row.time_us), (record.version, record.seq, record.time_us));
                 if !writes.rows_are_bare {
-                    assert_eq!(row.after, record.view(), "the last row shows the record");
+                    let shown = (row.after, Arc::clone(&row.data));
+                    assert_eq!(shown, self::standing(record), "the last row shows the record");
                 }
                 assert_eq!(row.scope, record.scope);
             }
@@ -179,31 +186,41 @@ impl Store {
     }
 }
 
-fn check_row(row: &LogRow, bare: bool) {
+/// A record's scope, if it lives, and its fields.
+type Standing = (Option<Scope>, Arc<Data>);
+
+fn standing(record: &Record) -> Standing {
+    ((!record.deleted).then_some(record.scope), Arc::clone(&record.data))
+}
+
+fn check_row(row: &LogRow, stood: Option<&Standing>, bare: bool) {
+    assert_eq!(row.before, stood.and_then(|(scope, _)| *scope), "where the record was before");
     if bare {
-        let views = [&row.before, &row.after].into_iter().flatten();
-        assert!(views.clone().all(|view| view.data.is_empty()), "a bare row shows nothing");
-    } else if let (Some(before), Some(after)) = (&row.before, &row.after) {
-        let mut back = after.data.as_ref().clone();
+        assert!(row.data.is_empty(), "a bare row shows nothing");
+    } else if let Some((Some(_), before)) = stood {
+        let mut back = row.data.as_ref().clone();
         back.extend(Data::clone(&row.old));
-        back.extend(lists_that_grew(row, before, after));
+        for field in before.keys().chain(back.keys()) {
+            assert_eq!(row.field_before(field), back.get(field));
+        }
+        back.extend(lists_that_grew(row, before));
         back.retain(|_, value| !value.is_null());
-        let mut stood = before.data.as_ref().clone();
+        let mut stood = before.as_ref().clone();
         stood.retain(|_, value| !value.is_null());
         assert_eq!(back, stood, "the old values put back give the record before");
     }
     let shown = match row.kind {
-        RowKind::Leave | RowKind::Delete => row.before.as_ref(),
-        RowKind::Create | RowKind::Update => row.after.as_ref(),
+        RowKind::Leave | RowKind::Delete => row.before,
+        RowKind::Create | RowKind::Update => row.after,
     };
-    assert_eq!(shown.map(|view| view.scope), Some(row.scope), "a row stands in the scope that it concerns");
+    assert_eq!(shown, Some(row.scope), "a row stands in the scope that it concerns");
 }
 
 /// The lists of which a row says only that they stood: what they held is the beginning of what they hold.
-fn lists_that_grew(row: &LogRow, before: &View, after: &View) -> Data {
+fn lists_that_grew(row: &LogRow, before: &Data) -> Data {
     let grown = row.old.iter().filter(|(_, old)| old.as_array().is_some_and(Vec::is_empty));
     let grown = grown.filter_map(|(field, _)| {
-        let (stood, stands) = (before.data.get(field)?.as_array()?, after.data.get(field)?.as_array()?);
+        let (stood, stands) = (before.get(field)?.as_array()?, row.data.get(field)?.as_array()?);
         assert!(stands.starts_with(stood), "nothing is taken out of {field}");
         Some((field.clone(), Value::Array(stood.clone())))
     });

@@ -40,6 +40,8 @@ pub(crate) struct Socket {
     /// What a compressed frame may inflate to; none: neither side may compress.
     pub(crate) inflated_bytes: Option<usize>,
     unflushed: bool,
+    /// Whether the stream may hold messages that came with the last one.
+    may_hold_messages: bool,
     /// Whether a large message has passed since the buffers were last given back.
     swollen: bool,
     sent_since_ready: usize,
@@ -68,6 +70,7 @@ impl Socket {
             max_frame_bytes,
             inflated_bytes: None,
             unflushed: false,
+            may_hold_messages: true,
             swollen: false,
             sent_since_ready: 0,
             gathered_much: false,
@@ -230,7 +233,13 @@ impl Socket {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        let message = match ready!(self.stream().poll_next(context)) {
+        // Tungstenite zeroes a buffer before each read: it is not asked while there is nothing to read.
+        if !self.may_hold_messages && self.stream().get_ref().is_quiet(context) {
+            return Poll::Pending;
+        }
+        let next = self.stream().poll_next(context);
+        self.may_hold_messages = next.is_ready();
+        let message = match ready!(next) {
             Some(Ok(message)) => message,
             Some(Err(Error::Io(error))) => return Poll::Ready(Event::Ended(close_reason(&error))),
             Some(Err(Error::Capacity(_))) => return Poll::Ready(Event::Ended(CloseReason::FrameTooLarge)),

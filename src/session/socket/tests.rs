@@ -6,13 +6,19 @@ use tokio::net::TcpListener;
 use super::*;
 
 const LIMIT: usize = 1024 * 1024;
+/// How long something may take that happens at once.
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// A socket of the hub and its peer.
 async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
+    pair_in(&ReadPool::default(), LIMIT).await
+}
+
+async fn pair_in(pool: &ReadPool, limit: usize) -> (Socket, WebSocketStream<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (io, _) = listener.accept().await.unwrap();
-    let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::default()).await;
+    let mut socket = Socket::new(io, &[], Encoding::MessagePack, limit, pool).await;
     socket.admit();
     (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
 }
@@ -33,6 +39,31 @@ async fn flush(socket: &mut Socket) {
         let _ = futures::poll!(std::pin::pin!(socket.event(false)));
         tokio::task::yield_now().await;
     }
+}
+
+/// Sends the first nine megabytes of a message of twelve.
+async fn begin_a_message(peer: &mut WebSocketStream<TcpStream>) {
+    let mut begun = vec![0; 9_000_000];
+    begun[..2].copy_from_slice(&[0x82, 0xff]);
+    begun[2..10].copy_from_slice(&12_000_000_u64.to_be_bytes());
+    peer.get_mut().write_all(&begun).await.unwrap();
+}
+
+#[tokio::test]
+async fn inv5_who_has_to_make_room_for_others_goes_though_its_peer_is_silent() {
+    let pool = ReadPool::default();
+    let (mut first, mut slow) = pair_in(&pool, 12_000_000).await;
+    let (mut second, mut other) = pair_in(&pool, 12_000_000).await;
+    tokio::select! {
+        event = first.event(false) => panic!("{event:?}"),
+        () = begin_a_message(&mut slow) => {}
+    }
+    tokio::select! {
+        event = first.event(false) => assert!(matches!(event, Event::Ended(CloseReason::Overloaded)), "{event:?}"),
+        event = second.event(false) => panic!("{event:?}"),
+        () = async { begin_a_message(&mut other).await; tokio::time::sleep(PATIENCE).await } => panic!("it stays"),
+    }
+    assert!(futures::poll!(std::pin::pin!(second.event(false))).is_pending(), "it goes on");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(crate) async fn inv1_a_commit_keeps_everything_it_was_given(backend: &dyn Ba
     let history = &loaded.records[&(world.domain, key(1))];
     let row = &committed.rows[0];
     assert_eq!(loaded.head, committed.head);
-    assert_eq!(history.record.data, row.after.as_ref().unwrap().data);
+    assert_eq!(history.record.data, row.data);
     assert_eq!((history.record.no, history.record.seq, history.record.version), (row.record, 1, 1));
     assert_eq!((history.record.unit, history.record.owner), (world.me.unit, Some(world.me.user)));
     assert_eq!((history.record.scope, history.record.priority), (world.user(), row.priority));

@@ -10,7 +10,7 @@ use synchub_protocol::server::Origin;
 use synchub_protocol::{Data, DeviceKind, Priority};
 use synchub_rules::group::{DigestChange, Loaded, Plan, Reads, RecordWrite, Writes};
 use synchub_rules::record::{
-    DomainNo, Head, LogRow, Record, RecordNo, RowKind, Scope, Stamp, SyncStatus, View, Write,
+    DomainNo, Head, LogRow, Record, RecordNo, RowKind, Scope, Stamp, SyncStatus, Write,
 };
 use uuid::Uuid;
 
@@ -214,7 +214,8 @@ fn row(record: &Record, before: Option<&Record>, kind: RowKind, author: &Registe
         origin: Arc::new(Origin { user: "ann".to_owned(), device: Some("phone".to_owned()) }),
         priority: record.priority,
         old: before.map_or_else(|| Arc::new(data(json!({"n": null}))), |before| Arc::clone(&before.data)),
-        before: before.and_then(Record::view),
-        after: (!record.deleted).then(|| View { data: Arc::clone(&record.data), scope: record.scope }),
+        data: Arc::clone(&record.data),
+        before: before.filter(|record| !record.deleted).map(|record| record.scope),
+        after: (!record.deleted).then_some(record.scope),
     }
 }
