@@ -4,6 +4,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clock::SystemClock;
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -12,7 +13,8 @@ async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (io, _) = listener.accept().await.unwrap();
-    let mut socket = Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::default()).await;
+    let mut socket =
+        Socket::new(io, &[], Encoding::MessagePack, LIMIT, &ReadPool::new(SystemClock::shared())).await;
     socket.admit();
     (socket, WebSocketStream::from_raw_socket(peer, Role::Client, None).await)
 }
