@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use synchub_client::traffic::SIZE_CLASSES;
 use synchub_client::{Flow, Traffic};
@@ -89,8 +89,14 @@ pub(crate) struct Savings {
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Way {
     pub(crate) total: Share,
+    #[serde(serialize_with = "as_map")]
     pub(crate) kinds: Vec<(&'static str, Share)>,
+    #[serde(serialize_with = "as_map")]
     pub(crate) sizes: Vec<(&'static str, Share)>,
+}
+
+fn as_map<S: Serializer>(shares: &[(&'static str, Share)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(shares.iter().copied())
 }
 
 /// Some frames.
@@ -224,5 +230,11 @@ mod tests {
         );
         assert!(text.contains("data 500 bytes whole, 50 as the edited fields (90.0 % less)"), "{text}");
         assert!(text.contains("deltas") && !text.contains("snapshots"), "{text}");
+        let json = serde_json::to_value(&savings).unwrap();
+        assert_eq!(json["from_hub"]["sizes"]["1 to 4 KiB"]["saved_percent"], 75.0);
+        assert_eq!(
+            (&json["offers"], &json["from_hub"]["kinds"]["deltas"]["frames"]),
+            (&json!("both"), &json!(1))
+        );
     }
 }
