@@ -796,6 +796,8 @@ class Client:
                 self.settled(edit, result)
         if not self.on_the_way:
             self.paused = False
+        if frame.get("recommended_batch"):
+            self.limits["recommended_batch"] = frame["recommended_batch"]
         if frame.get("backoff_ms"):
             self._wait(frame["backoff_ms"])
 

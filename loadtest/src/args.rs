@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::pace::Speed;
 use crate::scenario::options::ScenarioArgs;
@@ -107,6 +108,15 @@ pub(crate) struct Replay {
     /// Plays only the first lines.
     #[arg(long)]
     pub(crate) lines: Option<usize>,
+    /// Plays only the lines of this tenant.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// What the devices say in hello that they know, to save bytes both ways.
+    #[arg(long, default_value = "both")]
+    pub(crate) offers: Offers,
+    /// How the devices send edits of records that they hold as the trace's people held them.
+    #[arg(long, default_value = "whole")]
+    pub(crate) edits: EditForm,
     /// Gives every account at least this many devices; the added ones only receive.
     #[arg(long, default_value_t = 1)]
     pub(crate) devices_per_user: usize,
@@ -174,6 +184,26 @@ pub(crate) enum Verify {
     Store,
     /// A snapshot by a new device of each account.
     Snapshot,
+}
+
+/// What devices say that they know, to save bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Offers {
+    Nothing,
+    Compression,
+    Deltas,
+    Both,
+}
+
+/// How edits are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EditForm {
+    /// As the whole record.
+    #[default]
+    Whole,
+    /// As the fields that were edited, with `delta`.
+    Fields,
 }
 
 /// What the devices speak.

@@ -24,7 +24,7 @@ pub(crate) async fn conduct<P: Peer>(
     hub: Option<&mut Hub>,
     chance: &Chance,
 ) -> Result<Kills> {
-    let lines = Reader::open(&args.file, args.lines)?;
+    let lines = Reader::of(args)?;
     let places = kills::places(stage.survey.steps.len(), args.run.kills, chance);
     let stall = Duration::from_secs(args.run.stall);
     let played = async {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use synchub_client::{Client, Event, Stats, Stopped};
-use synchub_protocol::Entry;
+use synchub_client::{Client, Event, Flow, Stats, Stopped};
 use synchub_protocol::server::EntryResult;
+use synchub_protocol::{Data, Entry};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -59,6 +59,10 @@ impl Peer for Device {
 
     fn due(&self) -> (u64, bool) {
         (self.0.outbox_len() as u64, self.0.is_live())
+    }
+
+    fn held(&self, domain: &str, id: Uuid) -> Option<(u64, Arc<Data>)> {
+        self.0.record(domain, id).map(|record| (record.version, record.data))
     }
 
     fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static {
@@ -141,14 +145,15 @@ impl Devices {
         }
     }
 
-    /// Waits until every device has what its tenant's log holds; says of how many this cannot be said.
+    /// Waits until every device has what its tenant's log holds; says of how many this cannot be said, and what
+    /// a new device of each tenant was sent.
     pub(crate) async fn settle(
         &self,
         survey: &Survey,
         target: &Target,
         chance: &Arc<Chance>,
-    ) -> Result<Option<String>> {
-        let heads = heads(survey, target, chance).await?;
+    ) -> Result<(Option<String>, Flow)> {
+        let (heads, new_devices) = heads(survey, target, chance).await?;
         let settling = self.all.iter().zip(&survey.devices).map(|(device, actor)| async {
             let head = heads.get(actor.tenant.as_str()).copied();
             !matches!(tokio::time::timeout(SETTLE_LIMIT, device.settle(head)).await, Ok(Ok(())))
@@ -156,7 +161,9 @@ impl Devices {
         let late: Vec<bool> = futures::future::join_all(settling).await;
         let late = late.into_iter().filter(|late| *late).count();
         let limit = SETTLE_LIMIT.as_secs();
-        Ok((late > 0).then(|| format!("{late} devices had not caught up {limit} s after the last answer")))
+        let note =
+            (late > 0).then(|| format!("{late} devices had not caught up {limit} s after the last answer"));
+        Ok((note, new_devices))
     }
 
     /// What a device's copy holds of a domain.
@@ -211,6 +218,16 @@ impl Devices {
         self.stats().map(|stats| stats.data_updates - stats.skipped_repeats).sum()
     }
 
+    /// What the devices were sent, and what they sent.
+    pub(crate) fn flows(&self) -> (Flow, Flow) {
+        let (mut incoming, mut outgoing) = (Flow::default(), Flow::default());
+        for stats in self.stats() {
+            incoming += stats.incoming;
+            outgoing += stats.outgoing;
+        }
+        (incoming, outgoing)
+    }
+
     /// The devices' connections.
     pub(crate) fn sockets(&self, survey: &Survey) -> Sockets {
         Sockets {
@@ -256,22 +273,23 @@ async fn connect(
     Ok(Device(client))
 }
 
-/// The head of each tenant's log: the place at which a new device has caught up.
+/// The head of each tenant's log: the place at which a new device has caught up; and what those were sent.
 async fn heads<'s>(
     survey: &'s Survey,
     target: &Target,
     chance: &Arc<Chance>,
-) -> Result<HashMap<&'s str, u64>> {
-    let (target, mut heads) = (target.straight(), HashMap::new());
+) -> Result<(HashMap<&'s str, u64>, Flow)> {
+    let (target, mut heads, mut sent) = (target.straight(), HashMap::new(), Flow::default());
     for actor in &survey.devices {
         if !heads.contains_key(actor.tenant.as_str()) {
             let probe = Actor { device: "probe".to_owned(), lines: 0, ..actor.clone() };
             let device = connect(survey, &target, Arc::clone(chance), (0, &probe, chance.uuid())).await?;
             heads.insert(actor.tenant.as_str(), device.0.position().unwrap_or(0));
+            sent += device.0.stats().incoming;
             device.0.stop().await;
         }
     }
-    Ok(heads)
+    Ok((heads, sent))
 }
 
 /// What each account sees through a new device.

@@ -88,8 +88,10 @@ async fn wait_for_due<P: Peer>(peers: &[P]) {
 
 #[cfg(test)]
 mod tests {
-    use synchub_protocol::Entry;
+    use std::sync::Arc;
+
     use synchub_protocol::server::EntryResult;
+    use synchub_protocol::{Data, Entry};
     use uuid::Uuid;
 
     use super::*;
@@ -118,6 +120,10 @@ mod tests {
         }
 
         async fn wait_for(&self, _: &str, _: Uuid, _: u64) {}
+
+        fn held(&self, _: &str, _: Uuid) -> Option<(u64, Arc<Data>)> {
+            None
+        }
 
         fn due(&self) -> (u64, bool) {
             (self.0, self.1)

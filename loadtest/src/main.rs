@@ -24,6 +24,7 @@ mod process;
 mod progress;
 mod replay;
 mod report;
+mod savings;
 mod scale;
 mod scenario;
 mod sightings;

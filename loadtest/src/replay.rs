@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use synchub_client::Flow;
 use tokio::time::Instant;
 
 use crate::args::Replay;
@@ -17,9 +18,10 @@ use crate::pace::Pace;
 use crate::play::Stage;
 use crate::progress::say;
 use crate::report::{Report, Verdict};
+use crate::savings::{Edits, Savings};
 use crate::size::Size;
 use crate::survey::Survey;
-use crate::target::wall_clock;
+use crate::target::{Target, wall_clock};
 use crate::trace::Reader;
 
 /// Plays the trace and judges what came of it.
@@ -27,13 +29,15 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     let (survey, lacks) = take_survey(args)?;
     let chance = Arc::new(Chance::new(args.run.seed));
     let mut hub = start_hub(&args.run, &chance).await?;
-    let target = target(&args.run, hub.as_ref())?;
+    let target = Target { offers: args.offers, ..target(&args.run, hub.as_ref())? };
     say(args.run.json, &format!("{} devices connect to {}", survey.devices.len(), target.url));
     let devices = Devices::start(&survey, &target, &chance).await?;
 
     let pace = Pace::start(args.speed, wall_clock());
     let patience = Duration::from_secs(args.patience);
-    let stage = Arc::new(Stage::new(Arc::clone(&survey), Arc::clone(&target.sightings), pace, patience));
+    let mut stage = Stage::new(Arc::clone(&survey), Arc::clone(&target.sightings), pace, patience);
+    stage.edits = Edits::new(args.edits);
+    let stage = Arc::new(stage);
     devices.observe(&stage);
     let started = Instant::now();
     let kills = conduct(args, &stage, devices.peers(), hub.as_mut(), &chance).await?;
@@ -42,13 +46,23 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
     say(args.run.json, "all answered; the devices take in the rest");
     let started = Instant::now();
     let mut notes = Vec::from_iter(lacks);
+    let (mut settled_notes, mut new_devices) = (None, Flow::default());
     if stage.stop.is_cancelled() {
         notes.push(format!("nothing was answered for {} s, the replay was ended", args.run.stall));
     } else {
-        notes.extend(devices.settle(&survey, &target, &chance).await?);
+        (settled_notes, new_devices) = devices.settle(&survey, &target, &chance).await?;
     }
+    notes.extend(settled_notes);
     let settled = started.elapsed();
     stage.done.cancel();
+    let (from_hub, to_hub) = devices.flows();
+    let savings = Savings {
+        offers: args.offers,
+        from_hub: from_hub.into(),
+        to_hub: to_hub.into(),
+        new_devices: new_devices.into(),
+        edits: stage.edits.sizes(),
+    };
 
     let (entries, _) = stage.ledger.read();
     let ended =
@@ -58,14 +72,20 @@ pub(crate) async fn replay(args: &Replay) -> Result<Report> {
         notes.push("more jumps over versions than could be kept; some were not judged".to_owned());
     }
     verdict.notes.splice(0..0, notes);
-    let outcome =
-        Outcome { seconds: took.as_secs_f64(), settle_seconds: settled.as_secs_f64(), kills, size, verdict };
+    let outcome = Outcome {
+        seconds: took.as_secs_f64(),
+        settle_seconds: settled.as_secs_f64(),
+        savings,
+        kills,
+        size,
+        verdict,
+    };
     Ok(report(args, &stage, &devices, outcome))
 }
 
 /// What is to be played, and what the trace says that it lacks.
 fn take_survey(args: &Replay) -> Result<(Arc<Survey>, Option<String>)> {
-    let mut reader = Reader::open(&args.file, args.lines)?;
+    let mut reader = Reader::of(args)?;
     let mut survey =
         Survey::take(reader.by_ref()).with_context(|| format!("{} cannot be played", args.file.display()))?;
     survey.at_least(args.devices_per_user);
@@ -79,6 +99,7 @@ fn take_survey(args: &Replay) -> Result<(Arc<Survey>, Option<String>)> {
 struct Outcome {
     seconds: f64,
     settle_seconds: f64,
+    savings: Savings,
     kills: Kills,
     size: Option<Size>,
     verdict: Verdict,
@@ -86,7 +107,7 @@ struct Outcome {
 
 fn report(args: &Replay, stage: &Stage, devices: &Devices, outcome: Outcome) -> Report {
     let (_, tally) = stage.ledger.read();
-    let Outcome { seconds, settle_seconds, kills, size, verdict } = outcome;
+    let Outcome { seconds, settle_seconds, savings, kills, size, verdict } = outcome;
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let per_second = |count: u64| count as f64 / seconds.max(0.001);
     Report {
@@ -102,6 +123,7 @@ fn report(args: &Replay, stage: &Stage, devices: &Devices, outcome: Outcome) -> 
         other_device: stage.spread.percentiles(),
         behind_in_trace: stage.survey.behind,
         tally,
+        savings,
         kills,
         size,
         verdict,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::kills::Kills;
 use crate::ledger::Tally;
+use crate::savings::Savings;
 use crate::size::Size;
 use crate::timing::Percentiles;
 use crate::verdict::Findings;
@@ -35,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) behind_in_trace: usize,
     #[serde(flatten)]
     pub(crate) tally: Tally,
+    /// What went over the wire.
+    pub(crate) savings: Savings,
     pub(crate) kills: Kills,
     /// What the store takes, where its file was read.
     pub(crate) size: Option<Size>,
@@ -109,6 +112,7 @@ impl Display for Report {
         write_counts(f, "results", &tally.status)?;
         write_counts(f, "conflicts", &tally.conflicts)?;
         write_counts(f, "errors", &tally.errors)?;
+        self.savings.fmt(f)?;
         kills.fmt(f)?;
         if let Some(size) = &self.size {
             size.fmt(f)?;
@@ -177,6 +181,8 @@ pub(crate) fn write_counts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Offers;
+    use crate::savings::{EditSizes, Way};
     use crate::timing::Durations;
 
     fn report(findings: Findings) -> Report {
@@ -198,6 +204,13 @@ mod tests {
             other_device: percentiles,
             behind_in_trace: 20,
             tally: Tally { stale: 24, ..Tally::default() },
+            savings: Savings {
+                offers: Offers::Both,
+                from_hub: Way::default(),
+                to_hub: Way::default(),
+                new_devices: Way::default(),
+                edits: EditSizes::default(),
+            },
             kills: Kills { count: 2, while_due: 1, due: vec![0, 7] },
             size: None,
             verdict,

@@ -10,7 +10,7 @@ use synchub_protocol::client::{Device, Subscription};
 use synchub_protocol::{DeviceKind, Encoding};
 use uuid::Uuid;
 
-use crate::args::Tongue;
+use crate::args::{Offers, Tongue};
 use crate::chance::Chance;
 use crate::pace::WallClock;
 use crate::scenario::arrivals::Arrivals;
@@ -35,6 +35,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) signer: Signer,
     pub(crate) tongue: Tongue,
+    pub(crate) offers: Offers,
     /// What the devices see on the way.
     pub(crate) sightings: Arc<Sightings>,
     /// Times what arrives at the devices, where that is wanted.
@@ -47,7 +48,8 @@ impl Target {
     /// Devices that speak MessagePack and go straight to `url`.
     pub(crate) fn new(url: String, signer: Signer) -> Self {
         let (tongue, sightings) = (Tongue::Msgpack, Arc::default());
-        Self { url, signer, tongue, sightings, arrivals: None, detours: HashMap::new() }
+        let offers = Offers::Both;
+        Self { url, signer, tongue, offers, sightings, arrivals: None, detours: HashMap::new() }
     }
 
     /// The same without detours, for devices that only look: nothing is timed at them.
@@ -84,6 +86,8 @@ impl Target {
             backoff: BACKOFF,
             // A hub that forgets what it has answered is to be found out, not helped.
             keep_accepted: Duration::ZERO,
+            compression: matches!(self.offers, Offers::Compression | Offers::Both),
+            delta: matches!(self.offers, Offers::Deltas | Offers::Both),
             event_capacity: EVENTS,
             entropy: Arc::clone(chance) as Arc<dyn Entropy>,
             ..Config::new(url, token, hello)

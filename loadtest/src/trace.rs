@@ -13,6 +13,8 @@ use serde::Deserialize;
 use synchub_protocol::{Data, Operation};
 use uuid::Uuid;
 
+use crate::args::Replay;
+
 /// One action of a trace. Keys that stand in the file but not here are not for sending.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Line {
@@ -61,6 +63,8 @@ struct Missing {
 /// The lines of a trace, in the order of the file.
 pub(crate) struct Reader {
     lost_batches: u64,
+    /// Only its lines are given.
+    tenant: Option<String>,
     input: Box<dyn BufRead + Send>,
     buffer: String,
     line_no: usize,
@@ -81,13 +85,25 @@ impl Reader {
         Ok(Self::new(Box::new(BufReader::new(input)), limit))
     }
 
+    /// Opens the trace of a replay.
+    pub(crate) fn of(args: &Replay) -> Result<Self> {
+        Ok(Self { tenant: args.tenant.clone(), ..Self::open(&args.file, args.lines)? })
+    }
+
     /// How many batches the trace says that its recorder lost, as far as it was read.
     pub(crate) fn lost_batches(&self) -> u64 {
         self.lost_batches
     }
 
     fn new(input: Box<dyn BufRead + Send>, limit: Option<usize>) -> Self {
-        Self { lost_batches: 0, input, buffer: String::new(), line_no: 0, left: limit.unwrap_or(usize::MAX) }
+        Self {
+            lost_batches: 0,
+            tenant: None,
+            input,
+            buffer: String::new(),
+            line_no: 0,
+            left: limit.unwrap_or(usize::MAX),
+        }
     }
 
     fn read(&mut self) -> Result<Option<Line>> {
@@ -104,7 +120,10 @@ impl Reader {
                 let End { incomplete } = serde_json::from_str(&self.buffer).with_context(place)?;
                 self.lost_batches += incomplete.lost_batches;
             } else if !self.buffer.trim().is_empty() {
-                return parse(&self.buffer).map(Some).with_context(place);
+                let line = parse(&self.buffer).with_context(place)?;
+                if self.tenant.as_ref().is_none_or(|tenant| *tenant == line.tenant) {
+                    return Ok(Some(line));
+                }
             }
         }
     }
@@ -166,6 +185,16 @@ pub(crate) mod tests {
         assert_eq!(reader.by_ref().map(Result::unwrap).count(), 2);
         assert_eq!(reader.lost_batches(), 3);
         assert!(read_all(r#"{"incomplete":{}}"#, None)[0].is_err());
+    }
+
+    #[test]
+    fn lines_of_other_tenants_are_left_out() {
+        let of = |tenant: &str| {
+            let mut reader = Reader::new(Box::new(TWO.as_bytes()), None);
+            reader.tenant = Some(tenant.to_owned());
+            reader.count()
+        };
+        assert_eq!((of("t"), of("other")), (2, 0));
     }
 
     #[test]

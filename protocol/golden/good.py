@@ -236,6 +236,7 @@ def hub():
         "server_timestamp": TIME,
         "repeated": True,
         "backoff_ms": 250,
+        "recommended_batch": 50,
     }
     yield "sync_result-merged", {
         **RESULT,

@@ -29,6 +29,9 @@ pub struct SyncResult {
     /// How long to wait before the next batch, when the hub is busy.
     #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<u64>,
+    /// How many entries the next batches should hold, when that is another number than the client was told last.
+    #[serde(default, deserialize_with = "wire::opt_uint", skip_serializing_if = "Option::is_none")]
+    pub recommended_batch: Option<u64>,
 }
 
 /// What became of an entry.

@@ -248,9 +248,10 @@ prop_compose! {
 prop_compose! {
     fn sync_result()(
         (id, batch_id, results) in (uint(), id(), vec(entry_result(), 0..4)),
-        (seq, server_timestamp, repeated, backoff_ms) in (uint(), time(), any::<bool>(), option::of(uint())),
+        (seq, server_timestamp, repeated, [backoff_ms, recommended_batch]) in
+            (uint(), time(), any::<bool>(), [option::of(uint()), option::of(uint())]),
     ) -> SyncResult {
-        SyncResult { id, batch_id, results, seq, server_timestamp, repeated, backoff_ms }
+        SyncResult { id, batch_id, results, seq, server_timestamp, repeated, backoff_ms, recommended_batch }
     }
 }
 

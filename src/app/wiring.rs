@@ -77,7 +77,7 @@ pub(super) async fn wire(
         cursors: CursorKey::new(&store.cursor_key()),
         permits: Semaphore::new(settings.catch_up.permits),
         limits,
-        reading: ReadPool::default(),
+        reading: ReadPool::new(Arc::clone(&clock)),
         scans: Semaphore::new(DIGEST_SCANS),
         sessions: AtomicU64::new(1),
         store,

@@ -12,12 +12,13 @@ use synchub_rules::push::Address;
 use synchub_rules::record::Sight;
 use tokio::time::Instant;
 
+use super::batch_size::BatchSize;
 use super::catch_up::{CatchUp, FRAME_BYTES};
 use super::connected::{Mode, Session};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::handshake::Greeting;
-use super::hints::recommended_batch;
+use super::hints::Probe;
 use super::holding::Holding;
 use super::in_flight::InFlights;
 use super::observed::Delivering;
@@ -109,6 +110,8 @@ impl Session {
                 network_quality: hello.network_quality.clone().unwrap_or_default(),
                 ..OwnState::default()
             },
+            batch_size: BatchSize::declared(hello.network_quality.as_ref()),
+            probe: Probe::default(),
             clock_samples: VecDeque::new(),
             forbidden: VecDeque::new(),
             frame_bytes: asked.map_or(FRAME_BYTES, |asked| asked.min(FRAME_BYTES)),
@@ -210,10 +213,8 @@ fn welcome(
         features: hello.features.iter().filter(|name| FEATURES.contains(&name.as_str())).cloned().collect(),
         heartbeat_secs: heartbeat.as_secs(),
         limits: Limits {
-            recommended_batch: recommended_batch(
-                deps.settings.limits.recommended_batch,
-                hello.network_quality.as_ref(),
-            ),
+            recommended_batch: BatchSize::declared(hello.network_quality.as_ref())
+                .entries(deps.settings.limits.recommended_batch),
             ..deps.settings.limits.on_the_wire()
         },
     }

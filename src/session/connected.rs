@@ -14,11 +14,12 @@ use synchub_rules::route::Audience;
 use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
 
+use super::batch_size::BatchSize;
 use super::catch_up::{CatchUp, Page};
 use super::deps::Deps;
 use super::digests::DigestReads;
 use super::event::Event;
-use super::hints::backoff_ms;
+use super::hints::Probe;
 use super::holding::Holding;
 use super::in_flight::{InFlight, InFlights, Settled};
 use super::observed::Delivering;
@@ -78,6 +79,9 @@ pub(super) struct Session {
     pub(super) publications: Publications,
     pub(super) timers: Timers,
     pub(super) own_state: OwnState,
+    pub(super) batch_size: BatchSize,
+    /// Measures the round trip.
+    pub(super) probe: Probe,
     pub(super) renewal: Renewal,
     pub(super) clock_samples: VecDeque<i64>,
     pub(super) forbidden: VecDeque<Instant>,
@@ -187,8 +191,9 @@ impl Session {
         match event {
             Event::Frame(frame) => {
                 self.timers.heard(Instant::now());
+                let took_ms = self.socket.took_ms();
                 match self.takes_frame(frame.len()) {
-                    Ok(()) => self.on_frame(&frame),
+                    Ok(()) => self.on_frame(&frame, took_ms),
                     Err(limited) => self.on_limited_frame(&frame, limited),
                 }
             }
@@ -196,14 +201,8 @@ impl Session {
                 self.timers.heard(Instant::now());
                 self.on_silent_frame(0)
             }
-            Event::Answered => self.on_silent_frame(0),
-            Event::Oversized(size) => {
-                self.timers.heard(Instant::now());
-                self.on_silent_frame(size)?;
-                let most = self.deps.settings.limits.max_frame_bytes;
-                let message = format!("the frame has {size} bytes, more than {most}; split it");
-                self.refuse(None, ErrorCode::TooLarge, message)
-            }
+            Event::Answered => self.on_answered(),
+            Event::Oversized(size) => self.on_oversized(size),
             Event::Writable => self.write(),
             Event::Flushed => Ok(()),
             Event::Ended(reason) => Err(reason),
@@ -235,6 +234,7 @@ impl Session {
             self.deps.metrics.frames_sent.inc_by(frames);
             self.deps.metrics.sent_bytes.inc_by(bytes);
             self.end_deliveries();
+            self.send_probe()?;
         }
         let is_answered = self.answers.is_empty() && self.publications.is_empty();
         if self.leaving && is_answered && !self.outbox.has_control() {
@@ -264,7 +264,7 @@ impl Session {
                 self.named = None;
                 let mut result =
                     sync_result(in_flight.id, in_flight.batch_id, answer, self.deps.clock.now_us());
-                result.backoff_ms = backoff_ms(&self.deps);
+                self.give_hints(&mut result);
                 self.timers.want_position(Instant::now(), self.deps.settings.feed.position_delay());
                 self.say(&ServerFrame::SyncResult(result))
             }
@@ -303,6 +303,7 @@ impl Session {
                 self.socket.rest();
                 self.outbox.rest();
                 if self.outbox.is_empty() && self.socket.is_flushed() {
+                    self.probe.sent(self.deps.reading.moment());
                     return self.socket.ping();
                 }
                 Ok(())

@@ -48,6 +48,8 @@ pub(super) struct Counting {
     pub(super) parts: Parts,
     /// Whether the peer has not said hello: then what it may send is limited.
     pub(super) stranger: bool,
+    /// The moment (see [`ReadPool::moment`]) at which a message had come in part; 0: none has.
+    begun: u32,
 }
 
 impl Counting {
@@ -55,7 +57,7 @@ impl Counting {
     pub(super) fn new(io: TcpStream, read_ahead: &[u8], pool: &ReadPool) -> Self {
         let (read, mut parts) = (read_ahead.len() as u64, Parts::default());
         parts.follow(read_ahead);
-        Self { io, parts, read, taken: 0, done: 0, pool: pool.clone(), share: None, stranger: true }
+        Self { io, parts, read, taken: 0, done: 0, pool: pool.clone(), share: None, stranger: true, begun: 0 }
     }
 
     /// A message was taken out. One of data ends what was buffered, but for less than one read; pings may
@@ -64,6 +66,15 @@ impl Counting {
         self.taken += wire_size(payload);
         self.done = if is_data { self.read } else { self.done + wire_size(payload) };
         self.count();
+    }
+
+    /// How long the message that was taken out last took to come, in milliseconds; 0 if it came at once. Asked once for
+    /// each message of data, before the next is read.
+    pub(super) fn took_ms(&mut self) -> u64 {
+        match std::mem::take(&mut self.begun) {
+            0 => 0,
+            begun => self.pool.moment().wrapping_sub(begun).into(),
+        }
     }
 
     /// Begins to count anew; only while nothing is buffered.
@@ -104,6 +115,10 @@ impl AsyncRead for Counting {
             Room::Free => {}
             Room::Full => return Poll::Pending,
             Room::Gone => return Poll::Ready(Err(io::ErrorKind::StorageFull.into())),
+        }
+        // The first part was read a moment ago: a message that comes at once costs no look at the clock.
+        if self.begun == 0 && self.read > self.done {
+            self.begun = self.pool.moment();
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);

@@ -8,6 +8,7 @@
 
 mod alerts;
 mod away;
+mod batch_size;
 mod begin;
 mod catch_up;
 mod connected;

@@ -29,8 +29,8 @@ const FORBIDDEN_WINDOW: Duration = Duration::from_mins(1);
 const CLOCK_SAMPLES: usize = 8;
 
 impl Session {
-    /// Answers one frame of the client.
-    pub(super) fn on_frame(&mut self, frame: &[u8]) -> Result<(), CloseReason> {
+    /// Answers one frame of the client, which took `took_ms` milliseconds to come in.
+    pub(super) fn on_frame(&mut self, frame: &[u8], took_ms: u64) -> Result<(), CloseReason> {
         self.deps.metrics.frames_received.inc();
         self.deps.metrics.received_bytes.inc_by(frame.len() as u64);
         let read = (self.deps.traces.now_us(), frame.len());
@@ -38,7 +38,7 @@ impl Session {
             Ok(ClientFrame::Hello(_)) => Err(CloseReason::Misbehaved),
             Ok(ClientFrame::Subscribe(subscribe)) => self.on_subscribe(subscribe),
             Ok(ClientFrame::Unsubscribe(unsubscribe)) => self.on_unsubscribe(&unsubscribe),
-            Ok(ClientFrame::Sync(sync)) => self.on_sync(sync, read),
+            Ok(ClientFrame::Sync(sync)) => self.on_sync(sync, read, took_ms),
             Ok(ClientFrame::Ack(ack)) => self.on_ack(&ack),
             Ok(ClientFrame::Settings(settings)) => self.on_settings(&settings),
             Ok(ClientFrame::Token(token)) => self.on_token(token),
@@ -79,11 +79,12 @@ impl Session {
     }
 
     /// `read`: when the frame was read, if that is to be known, and its size.
-    fn on_sync(&mut self, sync: Sync, read: (Option<i64>, usize)) -> Result<(), CloseReason> {
+    fn on_sync(&mut self, sync: Sync, read: (Option<i64>, usize), took_ms: u64) -> Result<(), CloseReason> {
         let (id, batch_id, entries) = (sync.id, sync.batch_id, sync.entries.len());
         if self.identity.role != Role::Device {
             return self.forbid(Some(id), "only devices send batches");
         }
+        self.batch_size.came(entries, took_ms, self.deps.settings.limits.recommended_batch);
         let most = self.deps.settings.limits.max_in_flight;
         if self.answers.batches() >= most {
             let message = format!("{most} batches wait for an answer already; wait for one");

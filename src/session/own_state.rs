@@ -82,6 +82,9 @@ impl Session {
         }
         let saved = self.own_state.saves_battery();
         self.own_state.take(settings);
+        if let Some(quality) = &settings.network_quality {
+            self.batch_size.declare(quality);
+        }
         let is_held = self.progress.is_delayed() || !self.pushes.waiting.is_empty();
         if saved && is_held && !self.own_state.saves_battery() {
             self.catch_up(CatchUpCause::Settings);

@@ -10,12 +10,20 @@ use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 
+use crate::clock::SharedClock;
+
 /// What incomplete messages may take on a node, in bytes.
 const POOL_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is held by all sockets of a node. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct ReadPool(Arc<Mutex<State>>);
+#[derive(Debug, Clone)]
+pub struct ReadPool(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    clock: SharedClock,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -55,9 +63,21 @@ pub(super) enum Room {
 }
 
 impl ReadPool {
+    /// A pool in which nothing is held.
+    pub fn new(clock: SharedClock) -> Self {
+        Self(Arc::new(Pool { clock, state: Mutex::default() }))
+    }
+
+    /// The present moment in four bytes, so that each socket can keep one: in milliseconds, never 0, beginning anew
+    /// after 49 days.
+    pub(super) fn moment(&self) -> u32 {
+        let millis = (self.0.clock.ticks_us() / 1000) & i64::from(u32::MAX);
+        u32::try_from(millis).unwrap_or(0).max(1)
+    }
+
     /// A share for a message of which a large part has come.
     pub(super) fn begin(&self) -> Share {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         state.begun += 1;
         let number = state.begun;
         state.held.insert(number, Held::default());
@@ -91,7 +111,7 @@ impl State {
 impl Share {
     /// Says how much is held now.
     pub(super) fn holds(&self, bytes: usize) {
-        let mut state = self.pool.0.lock();
+        let mut state = self.pool.0.state.lock();
         let state = &mut *state;
         let Some(held) = state.held.get_mut(&self.number) else { return };
         let before = std::mem::replace(&mut held.bytes, bytes);
@@ -104,7 +124,7 @@ impl Share {
 
     /// Whether more may be read.
     pub(super) fn room(&self, context: &Context<'_>) -> Room {
-        let mut state = self.pool.0.lock();
+        let mut state = self.pool.0.state.lock();
         let is_full = state.bytes > POOL_BYTES && state.held.len() > 1;
         let Some(held) = state.held.get_mut(&self.number) else { return Room::Gone };
         if held.leaving {
@@ -117,7 +137,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut state = self.pool.0.lock();
+        let mut state = self.pool.0.state.lock();
         if let Some(held) = state.held.remove(&self.number) {
             state.bytes -= held.bytes;
             state.leaving -= if held.leaving { held.bytes } else { 0 };
@@ -129,6 +149,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
 
     const HALF: usize = POOL_BYTES / 2;
 
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_when_the_pool_is_full_and_the_others_wait_until_it_has() {
-        let pool = ReadPool::default();
+        let pool = ReadPool::new(SystemClock::shared());
         let mut shares: Vec<_> = (0..3).map(|_| pool.begin()).collect();
         shares[1].holds(HALF);
         shares[2].holds(HALF);
@@ -150,13 +171,13 @@ mod tests {
         shares[1].holds(HALF + 10);
         assert_eq!(rooms(&shares), [Room::Gone, Room::Full]);
         shares.clear();
-        let state = pool.0.lock();
+        let state = pool.0.state.lock();
         assert_eq!((state.bytes, state.leaving, state.held.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_message_that_is_alone_passes() {
-        let pool = ReadPool::default();
+        let pool = ReadPool::new(SystemClock::shared());
         let share = pool.begin();
         share.holds(10 * POOL_BYTES);
         assert_eq!(rooms(&[share]), [Room::Free]);

@@ -4,6 +4,7 @@
 use synchub_protocol::codec::decode_client;
 use synchub_protocol::server::ErrorFrame;
 use synchub_protocol::{CloseReason, DecodeError, ErrorCode, ServerFrame};
+use tokio::time::Instant;
 
 use super::away::Away;
 use super::connected::Session;
@@ -77,6 +78,16 @@ impl Session {
             Ok(()) => Ok(()),
             Err(limited) => self.count_refusal(LimitKind::Frame, limited),
         }
+    }
+
+    /// Refuses a frame of so many bytes, too large to be read but not to be passed over.
+    pub(super) fn on_oversized(&mut self, size: usize) -> Result<(), CloseReason> {
+        self.timers.heard(Instant::now());
+        self.socket.took_ms();
+        self.on_silent_frame(size)?;
+        let most = self.deps.settings.limits.max_frame_bytes;
+        let message = format!("the frame has {size} bytes, more than {most}; split it");
+        self.refuse(None, ErrorCode::TooLarge, message)
     }
 
     /// Answers a frame that came over the limit; nothing of it is done. What has no answer is dropped.

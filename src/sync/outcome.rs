@@ -22,6 +22,7 @@ pub fn sync_result(id: u64, batch_id: Uuid, answer: BatchAnswer, now_us: i64) ->
         server_timestamp: Timestamp(now_us),
         repeated,
         backoff_ms: None,
+        recommended_batch: None,
     }
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::retry::{End, StopReason};
 use crate::storage::Domain;
+use crate::traffic::Flow;
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -111,10 +112,14 @@ pub struct Stats {
     pub frames_in: u64,
     /// Frames to the hub.
     pub frames_out: u64,
-    /// Bytes of frames from the hub.
+    /// Bytes of frames from the hub, as they came.
     pub bytes_in: u64,
-    /// Bytes of frames to the hub.
+    /// Bytes of frames to the hub, as they went.
     pub bytes_out: u64,
+    /// The same in detail: from the hub.
+    pub incoming: Flow,
+    /// The same in detail: to the hub.
+    pub outgoing: Flow,
     /// Changes that came as data frames of subscribed domains.
     pub data_updates: u64,
     /// Records that came in snapshots of subscribed domains.

@@ -77,6 +77,7 @@ pub mod clock;
 mod connection;
 mod shared;
 mod ticket;
+pub mod traffic;
 
 #[cfg(test)]
 mod testing;
@@ -93,3 +94,4 @@ pub use session::DeviceState;
 pub use storage::{CopyRecord, MemoryStorage, SqliteStorage, Storage, StorageError};
 pub use synchub_protocol as protocol;
 pub use ticket::Ticket;
+pub use traffic::{Flow, Traffic};

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::board::{Board, Named, Outcome};
 use crate::ledger::Ledger;
 use crate::pace::Pace;
+use crate::savings::Edits;
 use crate::sightings::Sightings;
 use crate::survey::{DeviceIndex, LineNo, Survey};
 use crate::timing::{Durations, Spread};
@@ -41,6 +42,9 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     /// How many entries wait for an answer, and whether the device is connected to get one.
     fn due(&self) -> (u64, bool);
 
+    /// The version of a record in the copy, and its fields.
+    fn held(&self, domain: &str, id: Uuid) -> Option<(u64, Arc<Data>)>;
+
     /// Takes an entry now, and gives its answer when it comes; none when the client has stopped.
     fn submit(&self, entry: Entry) -> impl Future<Output = Option<EntryResult>> + Send + 'static;
 }
@@ -53,6 +57,7 @@ pub(crate) struct Stage {
     pub(crate) pace: Pace,
     /// How long a device waits for a version before it acts without it.
     pub(crate) patience: Duration,
+    pub(crate) edits: Edits,
     pub(crate) latency: Durations,
     pub(crate) spread: Spread,
     /// What the devices are given on the way.
@@ -80,6 +85,7 @@ impl Stage {
             ledger: Ledger::new(survey.steps.len()),
             pace,
             patience,
+            edits: Edits::default(),
             latency: Durations::default(),
             spread: Spread::default(),
             sightings,
@@ -149,7 +155,9 @@ async fn run_device<P: Peer>(stage: Arc<Stage>, peer: P, mut queue: mpsc::Unboun
         let Ok(permit) = Arc::clone(&outstanding).acquire_owned().await else { return };
         let submitted = Submitted::now(&line, named.version);
         stage.ledger.submit(number, named.version);
-        let answer = peer.submit(entry(line, named.version, &stage.pace));
+        let held = peer.held(&line.domain, line.mobile_id);
+        let fields = stage.edits.fields(&line, named.version, held);
+        let answer = peer.submit(entry(line, fields, named.version, &stage.pace));
         let stage_of_answer = Arc::clone(&stage);
         stage.tasks.spawn(async move {
             let result = stage_of_answer.stop.run_until_cancelled(answer).await.flatten();
@@ -174,11 +182,12 @@ async fn hold_base<P: Peer>(stage: &Stage, peer: &P, line: &Line, named: Named) 
     }
 }
 
-fn entry(line: Line, version: u64, pace: &Pace) -> Entry {
-    let data: Data = line.data;
-    let mut entry = Entry::upsert(line.domain, line.mobile_id, version, data);
+/// `fields`: what is edited, if that is sent instead of the whole record.
+fn entry(line: Line, fields: Option<Data>, version: u64, pace: &Pace) -> Entry {
+    let delta = line.delta || fields.is_some();
+    let mut entry = Entry::upsert(line.domain, line.mobile_id, version, fields.unwrap_or(line.data));
     entry.operation = line.operation;
-    entry.delta = line.delta;
+    entry.delta = delta;
     entry.client_timestamp = Some(pace.stamp(line.t_ms));
     entry
 }

@@ -43,6 +43,10 @@ impl Peer for Fake {
         }
     }
 
+    fn held(&self, _: &str, _: Uuid) -> Option<(u64, Arc<Data>)> {
+        None
+    }
+
     fn due(&self) -> (u64, bool) {
         (0, true)
     }

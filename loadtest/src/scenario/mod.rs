@@ -212,7 +212,7 @@ impl Running<'_> {
             let stall = self.args.run.stall;
             return Ok(Some(format!("nothing was answered for {stall} s, the scenario was ended")));
         }
-        self.devices.settle(&self.flow.plan.survey, &self.target, &self.chance).await
+        Ok(self.devices.settle(&self.flow.plan.survey, &self.target, &self.chance).await?.0)
     }
 
     async fn judge(&self, hub: Option<&mut Hub>) -> Result<Verdict> {

@@ -89,6 +89,12 @@ impl Socket {
     /// Takes what the peer sends from now on: it is known.
     pub(crate) fn admit(&mut self) {
         self.stream().get_mut().get_mut().stranger = false;
+        self.took_ms();
+    }
+
+    /// How long the message that came last took from its first bytes to its last, in milliseconds. Asked once for each.
+    pub(crate) fn took_ms(&mut self) -> u64 {
+        self.stream().get_mut().get_mut().took_ms()
     }
 
     /// How many parts continued a message since this was last asked.

@@ -4,6 +4,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clock::SystemClock;
 
 const LIMIT: usize = 1024 * 1024;
 /// How long something may take that happens at once.
@@ -11,7 +12,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// A socket of the hub and its peer.
 async fn pair() -> (Socket, WebSocketStream<TcpStream>) {
-    pair_in(&ReadPool::default(), LIMIT).await
+    pair_in(&ReadPool::new(SystemClock::shared()), LIMIT).await
 }
 
 async fn pair_in(pool: &ReadPool, limit: usize) -> (Socket, WebSocketStream<TcpStream>) {
@@ -51,7 +52,7 @@ async fn begin_a_message(peer: &mut WebSocketStream<TcpStream>) {
 
 #[tokio::test]
 async fn inv5_who_has_to_make_room_for_others_goes_though_its_peer_is_silent() {
-    let pool = ReadPool::default();
+    let pool = ReadPool::new(SystemClock::shared());
     let (mut first, mut slow) = pair_in(&pool, 12_000_000).await;
     let (mut second, mut other) = pair_in(&pool, 12_000_000).await;
     tokio::select! {

@@ -5,6 +5,7 @@ mod busy;
 mod floods;
 mod frames;
 mod hostile;
+mod line;
 mod places;
 
 use serde_json::{Value, json};

@@ -76,12 +76,19 @@ struct Batch {
     in_flight: bool,
 }
 
+/// How many entries a batch may hold.
+fn most_entries(limits: &Limits, cap: usize) -> usize {
+    let hubs = limits.recommended_batch.min(limits.max_batch_entries).max(1);
+    usize::try_from(hubs).unwrap_or(usize::MAX).min(cap).max(1)
+}
+
 /// The batches of one connection.
 #[derive(Debug)]
 pub struct Batches {
     install: Uuid,
     encoding: Encoding,
     limits: Limits,
+    cap: usize,
     most_entries: usize,
     backoff: Backoff,
     cut: VecDeque<Batch>,
@@ -95,12 +102,12 @@ pub struct Batches {
 impl Batches {
     /// Begins a connection. `cap` bounds the batches further, after a frame was too large.
     pub fn new(install: Uuid, encoding: Encoding, limits: Limits, cap: usize, backoff: Backoff) -> Self {
-        let hubs = limits.recommended_batch.min(limits.max_batch_entries).max(1);
-        let most_entries = usize::try_from(hubs).unwrap_or(usize::MAX).min(cap).max(1);
+        let most_entries = most_entries(&limits, cap);
         Self {
             install,
             encoding,
             limits,
+            cap,
             most_entries,
             backoff,
             cut: VecDeque::new(),
@@ -109,6 +116,12 @@ impl Batches {
             refusals: 0,
             resent: 0,
         }
+    }
+
+    /// The hub recommends so many entries a batch from now on. What is cut already stays as it is (O1).
+    pub fn recommend(&mut self, entries: u64) {
+        self.limits.recommended_batch = entries;
+        self.most_entries = most_entries(&self.limits, self.cap);
     }
 
     /// How many batches are in flight.

@@ -91,6 +91,22 @@ fn o2_batches_are_cut_to_the_limits_and_numbered_without_gaps() {
 }
 
 #[test]
+fn bw3_batches_are_cut_to_what_the_hub_recommends_on_the_way() {
+    let mut f = Fixture::new(20, LIMITS);
+    let sent = f.sent();
+    assert_eq!(numbers(&sent), [(1, 3), (4, 3)]);
+    f.batches.recommend(2);
+    f.answer(sent[0].0);
+    assert_eq!(numbers(&f.sent()), [(7, 2)]);
+    f.batches.recommend(u64::MAX);
+    f.answer(sent[1].0);
+    let most = usize::try_from(LIMITS.max_batch_entries).unwrap().min(12);
+    assert_eq!(numbers(&f.sent()), [(9, most)]);
+    f.batches.recommend(0);
+    assert_eq!(f.batches.in_flight(), 2, "what is on the way stays as it is");
+}
+
+#[test]
 fn o2_only_what_is_stored_is_sent() {
     let mut f = Fixture::new(2, LIMITS);
     f.outbox.push(edit(id(9), "not stored"), &mut f.journal);

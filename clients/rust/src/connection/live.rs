@@ -42,7 +42,7 @@ impl<'c> Live<'c> {
         legacy: &mut Legacy,
     ) -> Result<Infallible, End> {
         let hello = self.connection.shared.lock().state.hello(token, self.connection.moment());
-        self.feed(hello).await?;
+        self.feed(hello, false).await?;
         loop {
             self.connection.check_wanted()?;
             self.connection.store().await?;
@@ -104,7 +104,9 @@ impl<'c> Live<'c> {
             Ok(inflated) => inflated,
             Err(error) => return Some(End::Unreadable(error.to_string())),
         };
-        let frame = match decode_server(self.connection.encoding, inflated.as_ref().unwrap_or(bytes)) {
+        let plain = inflated.as_ref().unwrap_or(bytes);
+        inner.state.stats_mut().incoming.count(bytes.len(), plain.len());
+        let frame = match decode_server(self.connection.encoding, plain) {
             Ok(frame) => frame,
             Err(DecodeError::UnknownType { kind, .. }) => {
                 tracing::debug!(kind, "ignored a frame of an unknown type");
@@ -112,6 +114,7 @@ impl<'c> Live<'c> {
             }
             Err(error) => return Some(End::Unreadable(error.to_string())),
         };
+        inner.state.stats_mut().incoming.received(&frame, bytes.len(), plain.len());
         let led_to = inner.state.on_frame(frame, self.connection.moment());
         let end = end_in(&led_to);
         outcomes.extend(led_to);
@@ -123,14 +126,19 @@ impl<'c> Live<'c> {
         let mut fed = false;
         loop {
             let moment = self.connection.moment();
-            let frame = self.connection.shared.lock().state.next_frame(moment, &mut outcomes);
+            let (frame, is_batch) = {
+                let mut inner = self.connection.shared.lock();
+                let before = inner.state.stats_mut().batches_sent;
+                let frame = inner.state.next_frame(moment, &mut outcomes);
+                (frame, inner.state.stats_mut().batches_sent > before)
+            };
             let Some(frame) = frame else { break };
-            self.feed(frame).await?;
+            self.feed(frame, is_batch).await?;
             fed = true;
         }
         if !fed && Instant::now() >= self.last_out + self.heartbeat() * 3 / 4 {
             let ping = ClientFrame::Ping(Ping { id: 0, client_time: Some(self.connection.clock.now()) });
-            self.feed(self.connection.encoding.encode(&ping)).await?;
+            self.feed(self.connection.encoding.encode(&ping), false).await?;
         }
         let limit = self.silence();
         if let Some(socket) = &mut self.socket {
@@ -141,13 +149,18 @@ impl<'c> Live<'c> {
         end.map_or(Ok(()), Err)
     }
 
-    async fn feed(&mut self, frame: Bytes) -> Result<(), End> {
-        let compresses = self.connection.shared.lock().state.compresses();
-        let frame = compresses.then(|| gzip::deflate(&frame)).flatten().unwrap_or(frame);
+    async fn feed(&mut self, plain: Bytes, is_batch: bool) -> Result<(), End> {
+        let (compresses, plain_bytes) = (self.connection.shared.lock().state.compresses(), plain.len());
+        let frame = compresses.then(|| gzip::deflate(&plain)).flatten().unwrap_or(plain);
         {
             let mut inner = self.connection.shared.lock();
-            inner.state.stats_mut().frames_out += 1;
-            inner.state.stats_mut().bytes_out += frame.len() as u64;
+            let stats = inner.state.stats_mut();
+            stats.frames_out += 1;
+            stats.bytes_out += frame.len() as u64;
+            stats.outgoing.count(frame.len(), plain_bytes);
+            if is_batch {
+                stats.outgoing.sent_batch(frame.len(), plain_bytes);
+            }
         }
         self.last_out = Instant::now();
         let limit = self.silence();

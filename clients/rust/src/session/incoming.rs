@@ -171,9 +171,11 @@ impl State {
             let error = ErrorFrame::new(Some(answer.id), ErrorCode::Unavailable, "conflict_risk");
             return self.on_error(error, moment, outcomes);
         }
-        let Some(local_ids) = batches.and_then(|b| b.answered(answer.id, pause, moment.instant)) else {
-            return;
-        };
+        let answered = batches.and_then(|batches| {
+            answer.recommended_batch.inspect(|entries| batches.recommend(*entries));
+            batches.answered(answer.id, pause, moment.instant)
+        });
+        let Some(local_ids) = answered else { return };
         if local_ids.len() != answer.results.len() {
             let text = format!("{} results for {} entries", answer.results.len(), local_ids.len());
             outcomes.push(Outcome::End(End::Unreadable(text)));

@@ -60,6 +60,7 @@ impl Hub {
             server_timestamp: Timestamp(0),
             repeated: false,
             backoff_ms: None,
+            recommended_batch: None,
         })
     }
 }

@@ -130,6 +130,7 @@ fn answer(sync: &Sync, results: Vec<EntryResult>) -> ServerFrame {
         server_timestamp: Timestamp(0),
         repeated: false,
         backoff_ms: None,
+        recommended_batch: None,
     })
 }
 

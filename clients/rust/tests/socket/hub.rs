@@ -177,6 +177,7 @@ impl Peer {
             server_timestamp: Timestamp(0),
             repeated: false,
             backoff_ms: None,
+            recommended_batch: None,
         };
         self.send(ServerFrame::SyncResult(answer)).await;
     }
