@@ -1,0 +1,129 @@
+//! What a flood sends, encoded before: who says hello, and the frames that follow in turn.
+
+use anyhow::Result;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{FLOODER, Kind, entries};
+use crate::chance::Chance;
+use crate::frames;
+use crate::hub::SECRET;
+use crate::isolation::limits::{CONNECTIONS, ENTRIES, FRAMES, HELLOS, SOCKETS, TIMES};
+use crate::token;
+use crate::wire;
+
+/// Entries of a full batch, as many as the hub recommends.
+const BATCH: u32 = 100;
+/// Different batches; each goes out again and again under new ids.
+const BATCHES: usize = 20;
+/// Subscriptions and calls for a catch-up a second: with ten thousand records to each, far beyond what a node
+/// can read.
+const REPLAYS: u32 = 100;
+/// The id of batches, whose last digits are written anew each time.
+const BATCH_ID: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000);
+
+/// What one kind of flood sends.
+pub(super) struct Traffic {
+    kind: Kind,
+    /// The most sockets.
+    pub(super) sockets: usize,
+    /// Sockets opened a second.
+    pub(super) dials: f64,
+    /// Frames a second.
+    pub(super) frames: f64,
+    token: String,
+    said: Vec<Message>,
+    turn: usize,
+    opened: u64,
+}
+
+/// A frame, and where the digits of its batch id stand.
+struct Message {
+    framed: Vec<u8>,
+    digits: Option<usize>,
+}
+
+impl Traffic {
+    /// That of a kind; [`Kind::All`] has none of its own.
+    pub(super) fn of(kind: Kind) -> Result<Self> {
+        let (sockets, frames) = match kind {
+            Kind::Connections | Kind::All => (TIMES * SOCKETS, 0),
+            Kind::Frames => (CONNECTIONS, TIMES * FRAMES),
+            Kind::Entries => (CONNECTIONS, TIMES * ENTRIES / BATCH),
+            Kind::Replays => (CONNECTIONS, REPLAYS),
+        };
+        Ok(Self {
+            kind,
+            sockets: sockets as usize,
+            dials: f64::from(TIMES * HELLOS),
+            frames: f64::from(frames),
+            token: token::token(SECRET, FLOODER, &format!("flood-of-{kind}"))?,
+            said: said(kind),
+            turn: 0,
+            opened: 0,
+        })
+    }
+
+    /// Whether there is nothing but hellos.
+    pub(super) fn is_of_hellos(&self) -> bool {
+        self.frames <= 0.0
+    }
+
+    /// The upgrade and the hello of a socket. Connections come from one address, each as a new device; all else
+    /// comes from as many addresses as there are sockets, so that only the limits of the tenant stand against it.
+    pub(super) fn opening(&mut self, place: usize) -> Vec<u8> {
+        self.opened += 1;
+        let is_replay = self.kind == Kind::Replays;
+        let (address, device) = if self.is_of_hellos() {
+            ("198.51.100.7".to_owned(), format!("new-{}-{}", std::process::id(), self.opened))
+        } else {
+            (format!("203.0.{}.{}", place / 250, place % 250), format!("{}-{place}", self.kind))
+        };
+        let domains: &[&str] = if is_replay { &["note"] } else { &[] };
+        let mut opening = wire::upgrade_through_proxy("/ws", "synchub.v1.msgpack", &address);
+        wire::put(&mut opening, &frames::hello(&self.token, &device, None, domains, None));
+        opening
+    }
+
+    /// The next frame.
+    pub(super) fn frame(&mut self) -> &[u8] {
+        self.turn += 1;
+        let (number, turn) = (self.turn, self.turn % self.said.len());
+        let message = &mut self.said[turn];
+        if let Some(at) = message.digits {
+            let id = (std::process::id() as usize) << 24 | number & 0xff_ffff;
+            message.framed[at..at + 12].copy_from_slice(format!("{id:012x}").as_bytes());
+        }
+        &message.framed
+    }
+}
+
+fn said(kind: Kind) -> Vec<Message> {
+    let mut chance = Chance::new(u64::from(std::process::id()));
+    let payloads = match kind {
+        Kind::Connections | Kind::All => Vec::new(),
+        Kind::Frames => vec![
+            frames::encode(&json!({"type": "ping", "id": 7})),
+            frames::encode(&json!({"type": "ack", "cursor": "no cursor at all"})),
+            frames::sync(7, BATCH_ID, None, &[]),
+        ],
+        Kind::Entries => {
+            let batch = |_| frames::sync(7, BATCH_ID, None, &entries(&mut chance, BATCH as usize));
+            (0..BATCHES).map(batch).collect()
+        }
+        Kind::Replays => vec![
+            frames::encode(&json!({"type": "unsubscribe", "id": 7, "domains": ["note"]})),
+            frames::encode(&json!({"type": "subscribe", "id": 7, "subscriptions": [{"domain": "note"}]})),
+            frames::encode(&json!({"type": "catch_up", "id": 7})),
+        ],
+    };
+    payloads.iter().map(|payload| message(payload)).collect()
+}
+
+fn message(payload: &[u8]) -> Message {
+    let mut framed = Vec::new();
+    wire::put(&mut framed, payload);
+    let id = BATCH_ID.to_string();
+    let at = framed.windows(id.len()).position(|part| part == id.as_bytes());
+    Message { digits: at.map(|at| at + id.len() - 12), framed }
+}
