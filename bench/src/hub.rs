@@ -30,7 +30,7 @@ const DOMAINS: [(&str, &str); 2] = [
 pub(crate) type Setting = (&'static str, &'static str);
 
 /// Limits that are there to hold off who asks for as much as a benchmark does.
-const WITHOUT_LIMITS: [Setting; 16] = [
+const WITHOUT_LIMITS: [Setting; 17] = [
     ("SYNCHUB_RATES_ADDRESS_CONNECTIONS", "0"),
     ("SYNCHUB_RATES_ADDRESS_HELLOS", "0"),
     ("SYNCHUB_RATES_DEVICE_HELLOS", "0"),
@@ -43,6 +43,7 @@ const WITHOUT_LIMITS: [Setting; 16] = [
     ("SYNCHUB_RATES_TENANT_FRAMES", "0"),
     ("SYNCHUB_RATES_TENANT_ENTRIES", "0"),
     ("SYNCHUB_RATES_TENANT_BYTES", "0"),
+    ("SYNCHUB_RATES_TENANT_REPLAYED", "0"),
     ("SYNCHUB_ADMISSION_BUSY_PERCENT", "1000"),
     ("SYNCHUB_ADMISSION_FULL_PERCENT", "1000"),
     ("SYNCHUB_FEED_CHANGES_PER_SEC", "1000000"),

@@ -165,3 +165,27 @@ fn ws7_the_memory_of_limits_is_bounded_by_who_is_there() {
     drop(stays);
     assert_eq!(limits.forget_idle(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn ws7_what_a_tenant_is_sent_again_has_one_rate_and_one_line() {
+    let (limits, clock) = limits(|rates| rates.tenant_replayed = 10);
+    let of = |tenant, device| limits.allowance(party(Role::Device, tenant, 1, device), None);
+    let (one, other, elsewhere) = (of("acme", 1), of("acme", 2), of("bolt", 3));
+    one.replays().take(9);
+    assert!(!other.replays().is_over(), "one row fits");
+    one.replays().take(5);
+    one.replays().took(1, 5);
+    assert!(one.replays().is_over() && other.replays().is_over() && !elsewhere.replays().is_over());
+    let (mut first, mut second) = (Box::pin(one.replays().turn()), Box::pin(other.replays().turn()));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    drop(elsewhere.replays().turn().await);
+    clock.advance(SECOND_US / 10);
+    let turn = first.await;
+    assert!(futures::poll!(&mut second).is_pending(), "the first one has its turn");
+    drop(turn);
+    drop(second.await);
+    drop((one, other, elsewhere));
+    assert!(limits.forget_idle() > 0, "what is used is not forgotten");
+    clock.advance(SECOND_US);
+    assert_eq!(limits.forget_idle(), 0);
+}

@@ -10,6 +10,8 @@ pub(super) const CONNECTIONS: u32 = 100;
 pub(super) const FRAMES: u32 = 1000;
 /// Entries of it a second.
 pub(super) const ENTRIES: u32 = 1000;
+/// Records of snapshots and changes of replays that it is sent a second.
+pub(super) const REPLAYED: u32 = 10_000;
 /// Hellos of an address a second.
 pub(super) const HELLOS: u32 = 50;
 /// Sockets of an address at once.
@@ -23,7 +25,7 @@ pub(super) const LIMITS: [Setting; 4] = [
     ("SYNCHUB_RATES_ADDRESS_CONNECTIONS", "200"),
     (
         "SYNCHUB_RATES_TENANTS",
-        r#"{"flooder": {"tenant_connections": 100, "tenant_frames": 1000, "tenant_entries": 1000}}"#,
+        r#"{"flooder": {"tenant_connections": 100, "tenant_frames": 1000, "tenant_entries": 1000, "tenant_replayed": 10000}}"#,
     ),
 ];
 
@@ -41,7 +43,7 @@ mod tests {
         assert_eq!(told("ADDRESS_CONNECTIONS"), Some(SOCKETS.to_string().as_str()));
         let of_tenant: Value = serde_json::from_str(told("TENANTS").unwrap()).unwrap();
         let known = json!({
-            "tenant_connections": CONNECTIONS, "tenant_frames": FRAMES, "tenant_entries": ENTRIES,
+            "tenant_connections": CONNECTIONS, "tenant_frames": FRAMES, "tenant_entries": ENTRIES, "tenant_replayed": REPLAYED,
         });
         assert_eq!(of_tenant[FLOODER], known);
     }

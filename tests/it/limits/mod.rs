@@ -6,6 +6,7 @@ mod floods;
 mod frames;
 mod hostile;
 mod places;
+mod replays;
 
 use serde_json::{Value, json};
 use synchub::config::{RateSettings, Settings};

@@ -8,7 +8,7 @@ use super::{FLOODER, Kind, entries};
 use crate::chance::Chance;
 use crate::frames;
 use crate::hub::SECRET;
-use crate::isolation::limits::{CONNECTIONS, ENTRIES, FRAMES, HELLOS, SOCKETS, TIMES};
+use crate::isolation::limits::{CONNECTIONS, ENTRIES, FRAMES, HELLOS, REPLAYED, SOCKETS, TIMES};
 use crate::token;
 use crate::wire;
 
@@ -16,9 +16,14 @@ use crate::wire;
 const BATCH: u32 = 100;
 /// Different batches; each goes out again and again under new ids.
 const BATCHES: usize = 20;
-/// Subscriptions and calls for a catch-up a second: with ten thousand records to each, far beyond what a node
-/// can read.
-const REPLAYS: u32 = 100;
+/// Sockets of entries: few, so that each goes on before the time that it was told.
+const WRITERS: u32 = 10;
+/// Frames that ask for everything anew: leave a domain, come back, catch up.
+const REPLAY_FRAMES: u32 = 3;
+/// Records that each of these threes asks for at least; the store has that many.
+const RECORDS: u32 = 10_000;
+/// Threes a second: three times as many as ten times the limit needs, for most are cut short by the next.
+const REPLAYS: u32 = 3 * TIMES * REPLAYED / RECORDS;
 /// The id of batches, whose last digits are written anew each time.
 const BATCH_ID: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000);
 
@@ -49,8 +54,8 @@ impl Traffic {
         let (sockets, frames) = match kind {
             Kind::Connections | Kind::All => (TIMES * SOCKETS, 0),
             Kind::Frames => (CONNECTIONS, TIMES * FRAMES),
-            Kind::Entries => (CONNECTIONS, TIMES * ENTRIES / BATCH),
-            Kind::Replays => (CONNECTIONS, REPLAYS),
+            Kind::Entries => (WRITERS, TIMES * ENTRIES / BATCH),
+            Kind::Replays => (CONNECTIONS, REPLAYS * REPLAY_FRAMES),
         };
         Ok(Self {
             kind,
