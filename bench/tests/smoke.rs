@@ -34,7 +34,10 @@ fn every_benchmark_ends_and_produces_its_rows() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let rows = report["rows"].as_array().unwrap();
     let named: BTreeSet<_> = rows.iter().filter_map(|row| row["benchmark"].as_str()).collect();
-    assert_eq!(named, BTreeSet::from(["decode", "fanout", "isolation", "latency", "memory", "reconnect", "write"]));
+    assert_eq!(
+        named,
+        BTreeSet::from(["decode", "fanout", "isolation", "latency", "memory", "reconnect", "write"])
+    );
     let goals = rows.iter().filter(|row| !row["goal"].is_null()).count();
     assert_eq!(goals, 24, "the goals of the project are all looked at: {report:#}");
     for row in rows {

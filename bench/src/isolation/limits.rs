@@ -12,6 +12,8 @@ pub(super) const FRAMES: u32 = 1000;
 pub(super) const ENTRIES: u32 = 1000;
 /// Records of snapshots and changes of replays that it is sent a second.
 pub(super) const REPLAYED: u32 = 10_000;
+/// Hellos of a device a second: the default.
+pub(super) const DEVICE_HELLOS: u32 = 2;
 /// Hellos of an address a second.
 pub(super) const HELLOS: u32 = 50;
 /// Sockets of an address at once.

@@ -8,7 +8,9 @@ use super::{FLOODER, Kind, entries};
 use crate::chance::Chance;
 use crate::frames;
 use crate::hub::SECRET;
-use crate::isolation::limits::{CONNECTIONS, ENTRIES, FRAMES, HELLOS, REPLAYED, SOCKETS, TIMES};
+use crate::isolation::limits::{
+    CONNECTIONS, DEVICE_HELLOS, ENTRIES, FRAMES, HELLOS, REPLAYED, SOCKETS, TIMES,
+};
 use crate::token;
 use crate::wire;
 
@@ -57,10 +59,12 @@ impl Traffic {
             Kind::Entries => (WRITERS, TIMES * ENTRIES / BATCH),
             Kind::Replays => (CONNECTIONS, REPLAYS * REPLAY_FRAMES),
         };
+        // Where hellos are not the flood, closed devices come back as often as they may.
+        let dials = if frames == 0 { TIMES * HELLOS } else { DEVICE_HELLOS * sockets };
         Ok(Self {
             kind,
             sockets: sockets as usize,
-            dials: f64::from(TIMES * HELLOS),
+            dials: f64::from(dials),
             frames: f64::from(frames),
             token: token::token(SECRET, FLOODER, &format!("flood-of-{kind}"))?,
             said: said(kind),
