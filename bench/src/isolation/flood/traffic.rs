@@ -136,3 +136,38 @@ fn message(payload: &[u8]) -> Message {
     let at = framed.windows(id.len()).position(|part| part == id.as_bytes());
     Message { digits: at.map(|at| at + id.len() - 12), framed }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_batch_has_an_id_of_its_own_and_all_else_has_none() {
+        let mut entries = Traffic::of(Kind::Entries).unwrap();
+        let id = |traffic: &mut Traffic| {
+            let frame = traffic.frame().to_vec();
+            let at = frame.windows(24).position(|part| part == &BATCH_ID.to_string().as_bytes()[..24]);
+            frame[at.unwrap()..][..36].to_vec()
+        };
+        let ids: HashSet<_> = (0..100).map(|_| id(&mut entries)).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| Uuid::try_parse_ascii(id).is_ok()));
+        let with_ids = |kind| said(kind).iter().filter(|message| message.digits.is_some()).count();
+        assert_eq!([Kind::Frames, Kind::Entries, Kind::Replays].map(with_ids), [1, BATCHES, 0]);
+    }
+
+    #[test]
+    fn only_connections_are_of_hellos_alone_and_come_from_one_address() {
+        let of = |kind| Traffic::of(kind).unwrap();
+        let address = |opening: &[u8]| {
+            let text = String::from_utf8_lossy(opening).into_owned();
+            text.lines().find(|line| line.starts_with("x-forwarded-for")).unwrap().to_owned()
+        };
+        let (mut connections, mut frames) = (of(Kind::Connections), of(Kind::Frames));
+        assert!(connections.is_of_hellos() && !frames.is_of_hellos());
+        assert_eq!(address(&connections.opening(1)), address(&connections.opening(2)));
+        assert_ne!(address(&frames.opening(1)), address(&frames.opening(2)));
+    }
+}
