@@ -84,7 +84,8 @@ impl Quiet {
                 if let Some((before, since, flooders)) = used.filter(|_| now < end) {
                     let (cpu, time) = hub.since(before)?;
                     let flooders = flooders.zip(flooder.map(Running::cpu).transpose()?);
-                    let flooders = flooders.map_or(0.0, |(before, now)| (now - before).as_secs_f64());
+                    let flooders =
+                        flooders.map_or(0.0, |(before, now)| now.saturating_sub(before).as_secs_f64());
                     let passed = (now - since).as_secs_f64();
                     busy = [percent(cpu.as_secs_f64(), time.as_secs_f64()), percent(flooders, passed)];
                 }

@@ -25,7 +25,7 @@ struct Line {
 /// All of them.
 pub(super) struct Lines {
     address: SocketAddr,
-    lines: Vec<Option<Line>>,
+    slots: Vec<Option<Line>>,
     /// Where the next socket is looked for, to send on and to open.
     next: usize,
     next_dial: usize,
@@ -40,7 +40,7 @@ impl Lines {
     pub(super) fn new(address: SocketAddr, most: usize) -> Result<Self> {
         Ok(Self {
             address,
-            lines: (0..most).map(|_| None).collect(),
+            slots: (0..most).map(|_| None).collect(),
             next: 0,
             next_dial: 0,
             poll: Poll::new()?,
@@ -53,9 +53,9 @@ impl Lines {
     /// Opens a socket where there is none, and says hello without waiting for the upgrade. Where hellos are all
     /// that is sent, one that is open gives way.
     pub(super) fn dial(&mut self, traffic: &mut Traffic) -> Result<()> {
-        let count = self.lines.len();
+        let count = self.slots.len();
         let places = (0..count).map(|offset| (self.next_dial + offset) % count);
-        let free = places.into_iter().find(|place| self.lines[*place].is_none());
+        let free = places.into_iter().find(|place| self.slots[*place].is_none());
         let Some(place) = free.or_else(|| traffic.is_of_hellos().then_some(self.next_dial % count)) else {
             return Ok(());
         };
@@ -67,17 +67,17 @@ impl Lines {
         self.poll.registry().register(&mut SourceFd(&descriptor), Token(place), Interest::READABLE)?;
         let mut line = Line { stream, rest: Vec::new() };
         line.write(&traffic.opening(place));
-        self.lines[place] = Some(line);
+        self.slots[place] = Some(line);
         self.sent.dials += 1;
         Ok(())
     }
 
     /// Sends the next frame on the next socket that takes it.
     pub(super) fn send(&mut self, traffic: &mut Traffic) {
-        let count = self.lines.len();
+        let count = self.slots.len();
         for offset in 0..count {
             let place = (self.next + offset) % count;
-            let Some(line) = &mut self.lines[place] else { continue };
+            let Some(line) = &mut self.slots[place] else { continue };
             if line.has_room() {
                 line.write(traffic.frame());
                 self.next = place + 1;
@@ -96,7 +96,7 @@ impl Lines {
             return Err(error.into());
         }
         for event in &self.events {
-            let slot = &mut self.lines[event.token().0];
+            let slot = &mut self.slots[event.token().0];
             let Some(line) = slot else { continue };
             let is_open = loop {
                 match line.stream.read(&mut self.scratch) {
