@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::isolation::flood::Kind;
+
 /// Measures a hub against bare yardsticks that do the same work, interleaved in one run.
 ///
 /// Exit code 0: every goal is met, 1: one is missed, 2: it could not be measured.
@@ -56,6 +58,18 @@ pub(crate) enum Command {
     Latency,
     /// What devices cost that come back all at once.
     Reconnect,
+    /// How much later a tenant's answers come while another floods the hub.
+    Isolation,
+    /// Floods a hub; the benchmark of isolation does it.
+    #[command(hide = true)]
+    Flood {
+        /// With what.
+        kind: Kind,
+        /// Where the hub listens.
+        address: SocketAddr,
+        /// For how long, in milliseconds.
+        millis: u64,
+    },
     /// Loads a hub while perf watches it; `scripts/profile` does it.
     #[command(hide = true)]
     Profile {

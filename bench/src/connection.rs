@@ -54,17 +54,12 @@ impl Connection {
 
     /// Sends what is framed already.
     pub(crate) fn send_framed(&mut self, frames: &[u8]) -> Result<()> {
-        let mut left = frames;
-        while !left.is_empty() {
-            match self.stream.write(left) {
-                Ok(0) => bail!("the server closed a connection"),
-                Ok(written) => left = &left[written..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(REST),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("a message cannot be sent"),
-            }
-        }
-        Ok(())
+        send_framed(&self.stream, frames)
+    }
+
+    /// The same connection for another thread that sends.
+    pub(crate) fn sender(&self) -> Result<TcpStream> {
+        Ok(self.stream.try_clone()?)
     }
 
     /// Waits for the next message; only before the connection joins a crowd.
@@ -119,6 +114,21 @@ impl Connection {
         self.rest.extend_from_slice(&buffer[..read]);
         Ok(())
     }
+}
+
+/// Sends what is framed already, all of it.
+pub(crate) fn send_framed(mut stream: &TcpStream, frames: &[u8]) -> Result<()> {
+    let mut left = frames;
+    while !left.is_empty() {
+        match stream.write(left) {
+            Ok(0) => bail!("the server closed a connection"),
+            Ok(written) => left = &left[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(REST),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("a message cannot be sent"),
+        }
+    }
+    Ok(())
 }
 
 /// Hands on the whole messages of these bytes, and says where the rest begins.

@@ -39,6 +39,12 @@ pub(crate) struct Context {
     pub(crate) preloaded: usize,
     /// How long a server is let alone before its memory is looked at.
     pub(crate) rest: Duration,
+    /// Records that a flooding tenant has and asks for.
+    pub(crate) replayed: usize,
+    /// How long a flood lasts before answers beside it count: its burst is over then.
+    pub(crate) flood_warm_up: Duration,
+    /// How long they count.
+    pub(crate) flood_window: Duration,
     /// How long memory may take to go down.
     pub(crate) settles: Duration,
 }

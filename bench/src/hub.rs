@@ -16,7 +16,7 @@ use crate::process::{Place, Scheduling, Server};
 use crate::token;
 
 /// What tokens are signed with; the hub listens on this machine alone and lives for seconds.
-const SECRET: &str = "the secret of a benchmark, known to all who read it";
+pub(crate) const SECRET: &str = "the secret of a benchmark, known to all who read it";
 /// How many connections are opened at once.
 pub(crate) const AT_ONCE: usize = 200;
 
@@ -26,8 +26,11 @@ const DOMAINS: [(&str, &str); 2] = [
     ("diary.toml", include_str!("../domains/diary.toml")),
 ];
 
+/// A variable of the hub's environment.
+pub(crate) type Setting = (&'static str, &'static str);
+
 /// Limits that are there to hold off who asks for as much as a benchmark does.
-const WITHOUT_LIMITS: [(&str, &str); 16] = [
+const WITHOUT_LIMITS: [Setting; 17] = [
     ("SYNCHUB_RATES_ADDRESS_CONNECTIONS", "0"),
     ("SYNCHUB_RATES_ADDRESS_HELLOS", "0"),
     ("SYNCHUB_RATES_DEVICE_HELLOS", "0"),
@@ -40,6 +43,7 @@ const WITHOUT_LIMITS: [(&str, &str); 16] = [
     ("SYNCHUB_RATES_TENANT_FRAMES", "0"),
     ("SYNCHUB_RATES_TENANT_ENTRIES", "0"),
     ("SYNCHUB_RATES_TENANT_BYTES", "0"),
+    ("SYNCHUB_RATES_TENANT_REPLAYED", "0"),
     ("SYNCHUB_ADMISSION_BUSY_PERCENT", "1000"),
     ("SYNCHUB_ADMISSION_FULL_PERCENT", "1000"),
     ("SYNCHUB_FEED_CHANGES_PER_SEC", "1000000"),
@@ -89,6 +93,8 @@ pub(crate) struct Hub {
 /// Who connects: a user with one device.
 #[derive(Debug, Clone)]
 pub(crate) struct Device<'a> {
+    /// The tenant.
+    pub(crate) tenant: &'static str,
     /// The user.
     pub(crate) user: String,
     /// The device.
@@ -105,16 +111,23 @@ impl<'a> Device<'a> {
     /// A user's only device, which has never been here.
     pub(crate) fn new(user: impl Into<String>, domains: &'a [&'a str]) -> Self {
         let user = user.into();
-        Self { id: format!("{user}-phone"), user, install: None, domains, cursor: None }
+        let id = format!("{user}-phone");
+        Self { tenant: token::TENANT, id, user, install: None, domains, cursor: None }
     }
 }
 
 impl Hub {
-    /// Starts a hub on a folder, which has to stay as long as it runs.
-    pub(crate) fn start(
+    /// Starts a hub without limits on a folder, which has to stay as long as it runs.
+    pub(crate) fn start(binary: &Path, folder: &Folder, on: (Scheduling, Place)) -> Result<Self> {
+        Self::start_with(binary, folder, on, &WITHOUT_LIMITS)
+    }
+
+    /// Starts a hub with these settings and the defaults of all others.
+    pub(crate) fn start_with(
         binary: &Path,
         folder: &Folder,
         (scheduling, place): (Scheduling, Place),
+        settings: &[Setting],
     ) -> Result<Self> {
         let log = folder.0.path().join("hub.log");
         let output = File::create(&log)?;
@@ -122,7 +135,7 @@ impl Hub {
         let server = Server::start(scheduling, binary, place, |command, address| {
             command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data-dir").arg(data);
             command.env("SYNCHUB_DOMAINS_DIR", domains).env("SYNCHUB_AUTH_HS256_SECRET", SECRET);
-            command.envs(WITHOUT_LIMITS).stdout(output).stderr(errors);
+            command.envs(settings.iter().copied()).stdout(output).stderr(errors);
         });
         let told = || std::fs::read_to_string(&log).unwrap_or_default();
         let server = server.with_context(|| format!("the hub said: {}", told()))?;
@@ -154,7 +167,7 @@ impl Hub {
         let mut connections = devices.iter().map(begin).collect::<Result<Vec<_>>>()?;
         for (connection, device) in connections.iter_mut().zip(devices) {
             connection.upgraded()?;
-            let token = token::token(SECRET, &device.user)?;
+            let token = token::token(SECRET, device.tenant, &device.user)?;
             let cursor = device.cursor.as_deref();
             connection.send(&frames::hello(&token, &device.id, device.install, device.domains, cursor))?;
         }

@@ -12,6 +12,7 @@ mod decode;
 mod fanout;
 mod frames;
 mod hub;
+mod isolation;
 mod latency;
 mod memory;
 mod process;
@@ -25,6 +26,7 @@ mod write;
 mod yardstick;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command, Options, ProfiledLoad, Written, Yardstick};
 use crate::context::Context;
+use crate::isolation::flood::Kind;
 use crate::process::Scheduling;
 use crate::report::{Report, Row};
 use crate::write::work::Size;
@@ -49,19 +52,22 @@ const LATENCY_ROUNDS: usize = 5;
 type Benchmark = fn(&Context) -> Result<Vec<Row>>;
 
 /// All of them, in the order of the report.
-const ALL: [Benchmark; 6] = [fanout::run, memory::run, write::run, decode::run, latency::run, reconnect::run];
+const ALL: [Benchmark; 7] =
+    [fanout::run, memory::run, write::run, decode::run, latency::run, reconnect::run, isolation::run];
 
 fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let met = match command {
         Some(Command::Yardstick { yardstick }) => run_yardstick(yardstick).map(|()| true),
         Some(Command::Profile { load, output }) => run_profile(&options, load, &output).map(|()| true),
+        Some(Command::Flood { kind, address, millis }) => run_flood(kind, address, millis).map(|()| true),
         Some(Command::Fanout) => measure(&options, &[fanout::run]),
         Some(Command::Write) => measure(&options, &[write::run]),
         Some(Command::Memory) => measure(&options, &[memory::run]),
         Some(Command::Decode) => measure(&options, &[decode::run]),
         Some(Command::Latency) => measure(&options, &[latency::run]),
         Some(Command::Reconnect) => measure(&options, &[reconnect::run]),
+        Some(Command::Isolation) => measure(&options, &[isolation::run]),
         None => measure(&options, &ALL),
     };
     match met {
@@ -85,6 +91,11 @@ fn run_yardstick(yardstick: Yardstick) -> Result<()> {
         }
     };
     Ok(writeln!(std::io::stdout(), "{said}")?)
+}
+
+fn run_flood(kind: Kind, address: SocketAddr, millis: u64) -> Result<()> {
+    let sent = isolation::flood::run(kind, address, Duration::from_millis(millis))?;
+    Ok(writeln!(std::io::stdout(), "{}", serde_json::to_string(&sent)?)?)
 }
 
 fn run_profile(options: &Options, load: ProfiledLoad, output: &Path) -> Result<()> {
@@ -140,6 +151,9 @@ fn context(options: &Options) -> Result<Context> {
         batches: of(60, 3),
         preloaded: of(6250, 200),
         rest: seconds(3.0, 0.1),
+        replayed: of(10_000, 100),
+        flood_warm_up: seconds(1.5, 0.3),
+        flood_window: seconds(5.0, 0.3),
         settles: seconds(60.0, 0.5),
     })
 }

@@ -24,6 +24,8 @@ pub(crate) enum Place {
     Apart,
     /// Everything on all of them.
     Everywhere,
+    /// On the last, with the clients.
+    WithClients,
 }
 
 /// What this machine lets us do with priorities and processors.
@@ -55,6 +57,11 @@ impl Scheduling {
         Self { realtime: false, pins: false, processors: 1 }
     }
 
+    /// The same without priority: a program's threads then take turns as they do for its users.
+    pub(crate) fn without_priority(self) -> Self {
+        Self { realtime: false, ..self }
+    }
+
     /// The same for people.
     pub(crate) fn describe(self) -> String {
         let realtime = if self.realtime { "chrt -r 10 for both sides and the clients" } else { "no chrt" };
@@ -81,6 +88,7 @@ impl Scheduling {
         match place {
             Place::Apart => "0".to_owned(),
             Place::Everywhere => format!("0-{}", self.processors - 1),
+            Place::WithClients => (self.processors - 1).to_string(),
         }
     }
 
@@ -199,14 +207,48 @@ pub(crate) fn run_to_end(
     place: Place,
     arguments: &[String],
 ) -> Result<String> {
-    let mut command = scheduling.command(program, place);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
-    let mut text = String::new();
-    child.stdout.take().context("no output")?.read_to_string(&mut text)?;
-    let status = child.wait()?;
-    anyhow::ensure!(status.success(), "{} {arguments:?} ended with {status}", program.display());
-    Ok(text)
+    Running::start(scheduling, program, place, arguments)?.end()
+}
+
+/// A program that runs beside what is measured, killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts it like every measured one.
+    pub(crate) fn start(
+        scheduling: Scheduling,
+        program: &Path,
+        place: Place,
+        arguments: &[String],
+    ) -> Result<Self> {
+        let mut command = scheduling.command(program, place);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.spawn();
+        child.map(Self).with_context(|| format!("{} {arguments:?} cannot be started", program.display()))
+    }
+
+    /// The processor time that it has used until now.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu_time(self.0.id())
+    }
+
+    /// Waits until it ends by itself, and gives what it wrote.
+    pub(crate) fn end(mut self) -> Result<String> {
+        let mut text = String::new();
+        self.0.stdout.take().context("no output")?.read_to_string(&mut text)?;
+        let status = self.0.wait()?;
+        anyhow::ensure!(status.success(), "a program beside the benchmark ended with {status}");
+        Ok(text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// The processor time that a process has used, user and system.

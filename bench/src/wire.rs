@@ -28,6 +28,14 @@ pub(crate) fn upgrade(path: &str, subprotocol: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The same as a proxy hands it on for a peer at `address`.
+pub(crate) fn upgrade_through_proxy(path: &str, subprotocol: &str, address: &str) -> Vec<u8> {
+    let mut upgrade = upgrade(path, subprotocol);
+    upgrade.truncate(upgrade.len() - 2);
+    upgrade.extend(format!("x-forwarded-for: {address}\r\n\r\n").bytes());
+    upgrade
+}
+
 /// Appends a binary message.
 pub(crate) fn put(out: &mut Vec<u8>, payload: &[u8]) {
     const MASKED: u8 = 0x80;

@@ -34,9 +34,12 @@ fn every_benchmark_ends_and_produces_its_rows() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let rows = report["rows"].as_array().unwrap();
     let named: BTreeSet<_> = rows.iter().filter_map(|row| row["benchmark"].as_str()).collect();
-    assert_eq!(named, BTreeSet::from(["decode", "fanout", "latency", "memory", "reconnect", "write"]));
+    assert_eq!(
+        named,
+        BTreeSet::from(["decode", "fanout", "isolation", "latency", "memory", "reconnect", "write"])
+    );
     let goals = rows.iter().filter(|row| !row["goal"].is_null()).count();
-    assert_eq!(goals, 19, "the goals of the project are all looked at: {report:#}");
+    assert_eq!(goals, 24, "the goals of the project are all looked at: {report:#}");
     for row in rows {
         let rounds = row["rounds"]["hub"].as_array().unwrap();
         assert!(rounds.len() == 1 && rounds[0].as_f64().is_some_and(f64::is_finite), "{row}");

@@ -54,6 +54,7 @@ pub(crate) fn without_rates() -> Vec<(&'static str, String)> {
         "SYNCHUB_RATES_TENANT_FRAMES",
         "SYNCHUB_RATES_TENANT_ENTRIES",
         "SYNCHUB_RATES_TENANT_BYTES",
+        "SYNCHUB_RATES_TENANT_REPLAYED",
     ];
     RATES.map(|name| (name, "0".to_owned())).into()
 }

@@ -22,7 +22,7 @@ const fn name(key: &'static str, variable: &'static str) -> SettingName {
 }
 
 /// All settings, in the order of the reference page.
-pub const NAMES: [SettingName; 85] = [
+pub const NAMES: [SettingName; 86] = [
     name("listen", "SYNCHUB_LISTEN"),
     name("data_dir", "SYNCHUB_DATA_DIR"),
     name("domains_dir", "SYNCHUB_DOMAINS_DIR"),
@@ -71,6 +71,7 @@ pub const NAMES: [SettingName; 85] = [
     name("rates.tenant_frames", "SYNCHUB_RATES_TENANT_FRAMES"),
     name("rates.tenant_entries", "SYNCHUB_RATES_TENANT_ENTRIES"),
     name("rates.tenant_bytes", "SYNCHUB_RATES_TENANT_BYTES"),
+    name("rates.tenant_replayed", "SYNCHUB_RATES_TENANT_REPLAYED"),
     name("rates.tenants", "SYNCHUB_RATES_TENANTS"),
     name("admission.busy_percent", "SYNCHUB_ADMISSION_BUSY_PERCENT"),
     name("admission.full_percent", "SYNCHUB_ADMISSION_FULL_PERCENT"),

@@ -65,6 +65,9 @@ pub struct RateSettings {
     pub tenant_entries: u64,
     /// Bytes of frames of a tenant. 64 MiB.
     pub tenant_bytes: u64,
+    /// Records of snapshots and changes of replays that the sessions of a tenant are sent. 100000: about what
+    /// a node can read. What is more waits; nothing is refused.
+    pub tenant_replayed: u64,
     /// What single tenants have instead, by name. In the environment as JSON.
     #[serde(deserialize_with = "tenants")]
     pub tenants: BTreeMap<String, OwnRates>,
@@ -98,6 +101,7 @@ impl Default for RateSettings {
             tenant_frames: 50_000,
             tenant_entries: 20_000,
             tenant_bytes: 64 * MIB,
+            tenant_replayed: 100_000,
             tenants: BTreeMap::new(),
         }
     }
@@ -125,9 +129,10 @@ pub enum RateName {
     TenantFrames,
     TenantEntries,
     TenantBytes,
+    TenantReplayed,
 }
 
-const NAMES: [RateName; 17] = [
+const NAMES: [RateName; 18] = [
     RateName::DeviceHellos,
     RateName::DeviceFrames,
     RateName::DeviceEntries,
@@ -145,6 +150,7 @@ const NAMES: [RateName; 17] = [
     RateName::TenantFrames,
     RateName::TenantEntries,
     RateName::TenantBytes,
+    RateName::TenantReplayed,
 ];
 
 impl TryFrom<String> for RateName {
@@ -182,6 +188,7 @@ impl RateSettings {
             tenant_frames: 0,
             tenant_entries: 0,
             tenant_bytes: 0,
+            tenant_replayed: 0,
             ..Self::default()
         }
     }
@@ -217,6 +224,7 @@ impl RateSettings {
             RateName::TenantFrames => self.tenant_frames,
             RateName::TenantEntries => self.tenant_entries,
             RateName::TenantBytes => self.tenant_bytes,
+            RateName::TenantReplayed => self.tenant_replayed,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::{Amount, Meter};
-use super::{Held, Limited, Limits};
+use super::{Held, Limited, Limits, Replays};
 
 /// How many requests may come after a refusal was told: they were under way.
 const UNDER_WAY: u64 = 16;
@@ -15,6 +15,8 @@ pub struct Allowance {
     limits: Arc<Limits>,
     meters: Vec<Arc<Meter>>,
     refused: Refused,
+    /// What all sessions of its tenant are sent again.
+    replays: Arc<Replays>,
     /// Its place among the sessions of its tenant.
     _place: Option<Held>,
 }
@@ -31,8 +33,17 @@ struct Refused {
 }
 
 impl Allowance {
-    pub(super) fn new(limits: Arc<Limits>, meters: Vec<Arc<Meter>>, place: Option<Held>) -> Self {
-        Self { limits, meters, refused: Refused::default(), _place: place }
+    pub(super) fn new(
+        limits: Arc<Limits>,
+        meters: Vec<Arc<Meter>>,
+        (replays, place): (Arc<Replays>, Option<Held>),
+    ) -> Self {
+        Self { limits, meters, refused: Refused::default(), replays, _place: place }
+    }
+
+    /// What the session is sent again counts here.
+    pub fn replays(&self) -> &Arc<Replays> {
+        &self.replays
     }
 
     /// Takes so many frames of so many bytes in all. What is refused costs nothing.

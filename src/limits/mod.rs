@@ -1,5 +1,5 @@
 //! How much one may ask for: sockets at once, hellos, frames, entries and bytes a second; by address,
-//! device, user and tenant.
+//! device, user and tenant; and how much a tenant is sent again.
 //!
 //! [`Limits`] has the counts of a node, an [`Allowance`] is a session's part in them. It knows neither sockets
 //! nor frames, only who asks for how much; the caller refuses. What is not used for a while is forgotten.
@@ -9,6 +9,7 @@ mod allowance;
 mod bucket;
 mod meter;
 mod places;
+mod replays;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use bucket::{Bucket, Rate};
 use meter::Meter;
 pub use places::Held;
 use places::{Holder, Places};
+pub use replays::{Replays, Turn};
 
 /// How often what is not used any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
@@ -95,6 +97,7 @@ pub struct Limits {
     places: Places,
     meters: DashMap<Metered, Arc<Meter>>,
     hellos: DashMap<Greeter, Bucket>,
+    replays: DashMap<i64, Arc<Replays>>,
     hasher: RandomState,
 }
 
@@ -108,6 +111,7 @@ impl Limits {
             places: Places::default(),
             meters: DashMap::new(),
             hellos: DashMap::new(),
+            replays: DashMap::new(),
             hasher: RandomState::new(),
         }))
     }
@@ -155,7 +159,7 @@ impl Limits {
             let rates = names.map(|name| self.settings.of(party.tenant, name));
             rates.iter().any(|rate| *rate > 0).then(|| self.meter(who, rates))
         });
-        Allowance::new(Arc::clone(self), meters.collect(), place)
+        Allowance::new(Arc::clone(self), meters.collect(), (self.replays(party), place))
     }
 
     /// Forgets what nobody uses and nothing was taken from lately; returns how many keys are left.
@@ -163,15 +167,17 @@ impl Limits {
         let now = self.now();
         self.hellos.retain(|_, bucket| !bucket.is_full(now));
         self.meters.retain(|_, meter| Arc::strong_count(meter) > 1 || !meter.is_full(now));
+        self.replays.retain(|_, replays| Arc::strong_count(replays) > 1 || !replays.is_full(now));
         self.hellos.shrink_to_fit();
         self.meters.shrink_to_fit();
+        self.replays.shrink_to_fit();
         self.places.shrink();
         self.keys()
     }
 
     /// How many keys are kept.
     pub fn keys(&self) -> usize {
-        self.hellos.len() + self.meters.len() + self.places.holders()
+        self.hellos.len() + self.meters.len() + self.replays.len() + self.places.holders()
     }
 
     /// Forgets what is idle now and then, until the node ends.
@@ -205,6 +211,13 @@ impl Limits {
     fn meter(&self, who: Metered, rates: [u64; 3]) -> Arc<Meter> {
         let made = || Arc::new(Meter::new(rates, self.settings.burst_secs));
         Arc::clone(&self.meters.entry(who).or_insert_with(made))
+    }
+
+    fn replays(&self, party: Party<'_>) -> Arc<Replays> {
+        let per_second = self.settings.of(party.tenant, RateName::TenantReplayed);
+        let rate = Rate { per_second, burst_secs: self.settings.burst_secs };
+        let made = || Arc::new(Replays::new(rate, Arc::clone(&self.clock)));
+        Arc::clone(&self.replays.entry(party.tenant_no).or_insert_with(made))
     }
 
     /// Nanoseconds of a clock that nobody sets: one that is set back by hours would refuse for hours.

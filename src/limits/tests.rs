@@ -156,12 +156,36 @@ fn ws7_the_memory_of_limits_is_bounded_by_who_is_there() {
         limits.device_hello("acme", &user.to_string(), "phone").unwrap();
         limits.allowance(party(Role::Device, "acme", user, user), None).frames(1, 100).unwrap();
     }
-    // A tenant of its own and one as a holder, and the device and user that stay.
-    assert_eq!(limits.keys(), 4 * 5000 + 4);
-    assert_eq!(limits.forget_idle(), 4 * 5000 + 4, "what was used lately is kept");
+    // A tenant of its own, one as a holder and one that is sent things again, and the device and user that stay.
+    assert_eq!(limits.keys(), 4 * 5000 + 5);
+    assert_eq!(limits.forget_idle(), 4 * 5000 + 5, "what was used lately is kept");
     clock.advance(SECOND_US);
-    assert_eq!(limits.forget_idle(), 4);
+    assert_eq!(limits.forget_idle(), 5);
     assert!(limits.hellos.capacity() < 100 && limits.meters.capacity() < 100);
     drop(stays);
+    assert_eq!(limits.forget_idle(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ws7_what_a_tenant_is_sent_again_has_one_rate_and_one_line() {
+    let (limits, clock) = limits(|rates| rates.tenant_replayed = 10);
+    let of = |tenant, device| limits.allowance(party(Role::Device, tenant, 1, device), None);
+    let (one, other, elsewhere) = (of("acme", 1), of("acme", 2), of("bolt", 3));
+    one.replays().take(9);
+    assert!(!other.replays().is_over(), "one row fits");
+    one.replays().take(5);
+    one.replays().took(1, 5);
+    assert!(one.replays().is_over() && other.replays().is_over() && !elsewhere.replays().is_over());
+    let (mut first, mut second) = (Box::pin(one.replays().turn()), Box::pin(other.replays().turn()));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    drop(elsewhere.replays().turn().await);
+    clock.advance(SECOND_US / 10);
+    let turn = first.await;
+    assert!(futures::poll!(&mut second).is_pending(), "the first one has its turn");
+    drop(turn);
+    drop(second.await);
+    drop((one, other, elsewhere));
+    assert!(limits.forget_idle() > 0, "what is used is not forgotten");
+    clock.advance(SECOND_US);
     assert_eq!(limits.forget_idle(), 0);
 }

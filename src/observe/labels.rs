@@ -60,6 +60,8 @@ pub enum LimitKind {
     Entries,
     /// A hello, for the load of the node.
     Load,
+    /// A page of a snapshot or a replay, which waits.
+    Replay,
 }
 
 /// Why a group was not committed.
@@ -188,7 +190,7 @@ pub(super) const PURGED_KINDS: [(PurgedKind, &str); 6] = [
     (PurgedKind::Delivery, "delivery"),
 ];
 
-pub(super) const LIMIT_KINDS: [(LimitKind, &str); 7] = [
+pub(super) const LIMIT_KINDS: [(LimitKind, &str); 8] = [
     (LimitKind::AddressConnection, "address_connection"),
     (LimitKind::TenantConnection, "tenant_connection"),
     (LimitKind::AddressHello, "address_hello"),
@@ -196,6 +198,7 @@ pub(super) const LIMIT_KINDS: [(LimitKind, &str); 7] = [
     (LimitKind::Frame, "frame"),
     (LimitKind::Entries, "entries"),
     (LimitKind::Load, "load"),
+    (LimitKind::Replay, "replay"),
 ];
 
 pub(super) const HELD_BY: [(HeldBy, &str); 3] =

@@ -16,6 +16,7 @@ use synchub_protocol::{Encoding, ServerFrame, Timestamp};
 use synchub_rules::push::PushRow;
 use synchub_rules::record::{DomainNo, Head, Record, RecordNo, RowKind, Scope, TenantNo};
 use synchub_rules::route::{self, Audience, Delivery, PageDelivery, ReplayPage};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::connected::{Mode, Session};
@@ -23,7 +24,8 @@ use super::deps::Deps;
 use super::live::is_urgent;
 use super::progress::NextPage;
 use super::remembered::{TailDelivery, tail_deliveries};
-use crate::observe::CatchUpCause;
+use crate::limits::Replays;
+use crate::observe::{CatchUpCause, LimitKind};
 use crate::push::TailPage;
 use crate::registry::{Form, OutgoingPush};
 use crate::store::{LogPage, LogQuery, PageRow, SnapshotPage, SnapshotQuery, StoreError};
@@ -42,6 +44,8 @@ pub(super) enum Page {
     Replay(Replay),
     /// The page begins below what the log still holds; where the log's head was then.
     Expired(Head),
+    /// None: the tenant was sent too much, and a page may be read now.
+    Waited,
     /// The store did not answer, for this reason; it is asked again.
     Failed(String),
 }
@@ -97,22 +101,25 @@ impl CatchUp {
 impl Session {
     /// Begins to read the next page; one from memory is there at once.
     pub(super) fn read_page(&mut self) {
-        let deps = Arc::clone(&self.deps);
+        let (deps, replays) = (Arc::clone(&self.deps), Arc::clone(self.allowance.replays()));
         let (limit, bytes) = (deps.settings.catch_up.page_rows, deps.settings.catch_up.page_bytes);
         let (tenant, sight) = (self.tenant, self.audience.sight.clone());
         let reading = if let Some(next) = self.progress.next_page() {
             let NextPage { domain, after, .. } = next;
             let query = SnapshotQuery { tenant, domain, sight, after, limit, bytes };
-            read_snapshot(deps, next, query, self.progress.place().seq).boxed()
+            read_snapshot((deps, replays), next, query, self.progress.place().seq).boxed()
+        } else if replays.is_over() {
+            wait(deps, replays).boxed()
         } else {
             self.mailbox.open();
             let after = self.progress.at().seq;
             if let Some(page) = self.feed.page(&sight, self.address, after, (limit, bytes)) {
+                replays.take(page.rows.len());
                 return self.on_tail_page(&page);
             }
             let view = View { audience: Arc::clone(&self.audience), names: self.subscriptions.names() };
             let query = LogQuery { tenant, sight, address: Some(self.address), after, limit, bytes };
-            read_log(deps, query, view).boxed()
+            read_log((deps, replays), query, view).boxed()
         };
         self.mode = Mode::CatchUp(CatchUp { reading: Some(reading) });
     }
@@ -134,6 +141,7 @@ impl Session {
                 }
                 self.finish_page(replay.end, replay.at_head);
             }
+            Page::Waited => {}
             Page::Failed(error) => {
                 self.log().in_scope(|| tracing::warn!(error, "a page could not be read; trying again"));
             }
@@ -229,10 +237,16 @@ struct View {
 }
 
 /// Reads a page of a snapshot that is followed by a replay from `base`.
-async fn read_snapshot(deps: Arc<Deps>, next: NextPage, query: SnapshotQuery, base: u64) -> Page {
-    let permit = deps.permits.acquire().await;
+async fn read_snapshot(
+    (deps, replays): (Arc<Deps>, Arc<Replays>),
+    next: NextPage,
+    query: SnapshotQuery,
+    base: u64,
+) -> Page {
+    let permit = permit(&deps, &replays).await;
     let read = deps.store.snapshot_page(query).await;
     drop(permit);
+    replays.took(read.as_ref().map_or(0, |page| page.records.len()), deps.settings.catch_up.page_rows);
     match read {
         Ok(page) if base < page.place.horizon => Page::Expired(page.place.head),
         Ok(page) => Page::Snapshot(next, page),
@@ -240,15 +254,37 @@ async fn read_snapshot(deps: Arc<Deps>, next: NextPage, query: SnapshotQuery, ba
     }
 }
 
-async fn read_log(deps: Arc<Deps>, query: LogQuery, view: View) -> Page {
-    let permit = deps.permits.acquire().await;
+/// A permit to read from the store. The session is first in its tenant's line until it has one: of each tenant one
+/// waits for the permits of the node, however many sessions it has.
+async fn permit<'a>(deps: &'a Deps, replays: &Replays) -> Option<SemaphorePermit<'a>> {
+    if replays.is_over() {
+        deps.metrics.limited.of(LimitKind::Replay).inc();
+    }
+    let turn = replays.turn().await;
+    let permit = deps.permits.acquire().await.ok();
+    replays.take(deps.settings.catch_up.page_rows);
+    drop(turn);
+    permit
+}
+
+/// Waits until the tenant may be sent more.
+async fn wait(deps: Arc<Deps>, replays: Arc<Replays>) -> Page {
+    deps.metrics.limited.of(LimitKind::Replay).inc();
+    let _turn = replays.turn().await;
+    Page::Waited
+}
+
+async fn read_log((deps, replays): (Arc<Deps>, Arc<Replays>), query: LogQuery, view: View) -> Page {
+    let permit = permit(&deps, &replays).await;
     let (tenant, after) = (query.tenant, query.after);
     let read = async {
         let page = deps.store.log_page(query).await?;
         if after < page.place.horizon {
             return Ok(Page::Expired(page.place.head));
         }
-        deps.metrics.log_rows_read.inc_by((page.rows.len() + page.pushes.len()) as u64);
+        let rows = page.rows.len() + page.pushes.len();
+        replays.took(rows, deps.settings.catch_up.page_rows);
+        deps.metrics.log_rows_read.inc_by(rows as u64);
         let changes = read_changes(&deps, tenant, &page, &view).await?;
         let items = in_order(changes, page.pushes);
         let at_head = page.end.seq >= page.place.head.seq;

@@ -7,6 +7,7 @@ mod frames;
 mod hostile;
 mod line;
 mod places;
+mod replays;
 
 use serde_json::{Value, json};
 use synchub::config::{RateSettings, Settings};
