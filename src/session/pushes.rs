@@ -33,7 +33,7 @@ pub(super) struct PushLane {
     owed: VecDeque<u64>,
     /// Behind which the conflicts that await the user are still to be told (P5).
     awaiting: Option<ConflictPlace>,
-    /// Alerts that may go, once what they show was read.
+    /// Alerts that may go, once what they show was read, and what came after them.
     ready: VecDeque<u64>,
     pub(super) waiting: WaitingPushes,
     /// When the first that waits may go.
@@ -126,8 +126,8 @@ impl Session {
         self.pushes.reading = Some(reading);
     }
 
-    /// The alerts that are ready, else what may go of those that wait: the oldest, and if that is a trigger, all
-    /// triggers with it.
+    /// The alerts that are ready and what came after them, else what may go of those that wait: the oldest, and
+    /// if that is a trigger, all triggers with it.
     fn released(&mut self) -> Vec<u64> {
         if !self.pushes.ready.is_empty() {
             return self.pushes.ready.iter().copied().collect();
@@ -275,11 +275,12 @@ impl Session {
         }
         if !self.may_go(row, now_us) {
             self.progress.hold(row.seq, before);
-            self.note(row.seq, DeliveryEvent::Held);
+            self.note(row.seq, if self.saves(row) { DeliveryEvent::Saved } else { DeliveryEvent::Held });
             self.pushes.waiting.add(row);
             return self.bound_waiting();
         }
-        if matches!(row.body, PushBody::ConflictAlert { .. }) {
+        // What follows an alert does not overtake it while what it shows is read.
+        if matches!(row.body, PushBody::ConflictAlert { .. }) || !self.pushes.ready.is_empty() {
             self.progress.hold(row.seq, before);
             return self.pushes.ready.push_back(row.seq);
         }
@@ -294,7 +295,7 @@ impl Session {
     /// overtaken, but by what is critical.
     fn may_go(&self, row: &PushRow, now_us: i64) -> bool {
         let saves_battery = self.own_state.saves_battery();
-        if self.pushes.waiting.sends_all() || (saves_battery && row.priority < Priority::High) {
+        if self.pushes.waiting.sends_all() || self.saves(row) {
             return self.pushes.waiting.sends_all();
         }
         let user = (self.tenant, self.address.user);
@@ -302,6 +303,11 @@ impl Session {
             || row.priority == Priority::Critical
             || (self.pushes.waiting.next_due(saves_battery).is_empty()
                 && self.deps.throttle.admits(user, row.seq, now_us))
+    }
+
+    /// Whether battery saver holds a push back.
+    fn saves(&self, row: &PushRow) -> bool {
+        self.own_state.saves_battery() && row.priority < Priority::High
     }
 
     /// Of what waits only the newest are kept.
@@ -352,7 +358,7 @@ impl Session {
 fn fate(event: DeliveryEvent) -> PushFate {
     match event {
         DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => PushFate::Delivered,
-        DeliveryEvent::Held => PushFate::Held,
+        DeliveryEvent::Held | DeliveryEvent::Saved => PushFate::Held,
         DeliveryEvent::Merged => PushFate::Merged,
         DeliveryEvent::Overflowed => PushFate::Dropped,
         DeliveryEvent::Expired => PushFate::Expired,

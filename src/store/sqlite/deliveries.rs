@@ -36,7 +36,7 @@ const EVENTS: &str = "SELECT what, at_us FROM push_exception
 /// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when).
 const RELEASE: &str = "INSERT INTO push_exception (device, seq, what, upto, at_us)
     SELECT device, seq, 2, upto, ?4 FROM push_exception
-    WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what = 1
+    WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what IN (1, 6)
     ON CONFLICT DO NOTHING";
 
 pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fault> {
@@ -165,7 +165,8 @@ impl PushFound {
     /// What became of the push, as far as the hub knows.
     fn status(&self, device: &DeviceFound, events: &[(DeliveryEvent, i64)], now_us: i64) -> &'static str {
         let has = |wanted| events.iter().any(|(event, _)| *event == wanted);
-        let was_sent = has(DeliveryEvent::Released) || device.pushed >= self.seq && !has(DeliveryEvent::Held);
+        let has_waited = has(DeliveryEvent::Held) || has(DeliveryEvent::Saved);
+        let was_sent = has(DeliveryEvent::Released) || device.pushed >= self.seq && !has_waited;
         if has(DeliveryEvent::Overflowed) {
             "dropped"
         } else if has(DeliveryEvent::Expired) {
@@ -178,7 +179,7 @@ impl PushFound {
             "delivered"
         } else if now_us >= self.version {
             "expired"
-        } else if has(DeliveryEvent::Held) {
+        } else if has_waited {
             "held"
         } else {
             "queued"
@@ -186,8 +187,9 @@ impl PushFound {
     }
 }
 
-const EVENT_KINDS: [DeliveryEvent; 5] = [
+const EVENT_KINDS: [DeliveryEvent; 6] = [
     DeliveryEvent::Held,
+    DeliveryEvent::Saved,
     DeliveryEvent::Released,
     DeliveryEvent::Merged,
     DeliveryEvent::Overflowed,
@@ -198,6 +200,7 @@ fn name(event: DeliveryEvent) -> &'static str {
     match event {
         DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => "delivered",
         DeliveryEvent::Held => "held: the user had the most of a minute",
+        DeliveryEvent::Saved => "held: the device saves battery",
         DeliveryEvent::Merged => "merged: a later trigger said the same",
         DeliveryEvent::Overflowed => "dropped: too many were queued",
         DeliveryEvent::Expired => "dropped: its time was over",
