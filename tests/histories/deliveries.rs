@@ -158,17 +158,18 @@ impl World {
         over.is_some_and(|over| self.host.times[over..].iter().any(|time_us| *time_us < posted.expires_us))
     }
 
-    /// Whether there were so many pushes before this one that its user may have had the most of a minute.
+    /// Whether there were so many other pushes that a push's user may have had the most of a minute: another
+    /// device of the user may have been sent later ones first.
     fn had_most(&self, at: usize, posted: &Posted) -> bool {
         let device = &self.devices[at];
         let post = &self.ledgers[device.tenant].post;
         let theirs = post.registered.keys().filter(|(user, _)| user == device.user);
-        let before: BTreeSet<u64> = theirs
+        let others: BTreeSet<u64> = theirs
             .flat_map(|who| post.of(who))
-            .filter(|one| one.seq < posted.seq && one.may_wait())
+            .filter(|one| one.seq != posted.seq && one.may_wait())
             .map(|one| one.seq)
             .collect();
-        before.len() >= self.host.per_minute
+        others.len() >= self.host.per_minute
     }
 }
 

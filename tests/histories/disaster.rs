@@ -234,7 +234,7 @@ impl World {
     /// Notes where the cursor of a frame stands.
     pub(crate) fn note_place(&mut self, at: usize, frame: &Value) {
         // A push that waits holds the cursor before it, and what came after it is not covered (R1).
-        let is_owed = self.is_owed(at);
+        let is_owed = self.is_owed(at, frame["seq"].as_u64().unwrap_or(0));
         let device = &mut self.devices[at];
         let (Some(link), disk) = (&device.link, &mut device.disk) else { return };
         if ["snapshot", "data_update"].iter().any(|kind| frame["type"] == *kind) {

@@ -140,9 +140,9 @@ impl Inbox {
         self.came.contains(posted.id()) || self.merged.contains(posted.id())
     }
 
-    /// Whether the hub has to know that a push came.
+    /// Whether the hub has to know that a push came. Of one that another told of by chance it does not.
     pub(crate) fn is_sure(&self, posted: &Posted) -> bool {
-        self.has(posted) && !self.doubtful.contains(posted.id())
+        self.came.contains(posted.id()) && !self.doubtful.contains(posted.id())
     }
 
     /// A push came, or was told of with another.

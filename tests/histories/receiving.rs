@@ -189,13 +189,14 @@ impl World {
             let is_over = posted.expires_us <= self.host.latest_us();
             is_over || posted.may_wait() || self.are_too_many(at, posted)
         };
-        is_ready && self.is_owed(at) && missing.all(may_wait)
+        is_ready && self.is_owed(at, 0) && missing.all(may_wait)
     }
 
-    /// Whether a device was not sent all that is for it.
-    pub(crate) fn is_owed(&self, at: usize) -> bool {
-        let device = &self.devices[at];
-        let post = &self.ledgers[device.tenant].post;
-        post.of(&self.who(at)).any(|posted| !device.inbox.has(posted))
+    /// Whether something after a place that is for a device did not come itself: it may wait, even if another
+    /// told of it.
+    pub(crate) fn is_owed(&self, at: usize, place: u64) -> bool {
+        let (device, who) = (&self.devices[at], self.who(at));
+        let mut due = self.ledgers[device.tenant].post.of(&who);
+        due.any(|posted| posted.seq > place && !device.inbox.came.contains(posted.id()))
     }
 }
