@@ -157,7 +157,10 @@ impl Ledger {
         }
         let image = images.get(version);
         let image = image.unwrap_or_else(|| panic!("{by} is shown a version that never was: {shown:?}"));
-        assert!(sees(&image.scope, user, unit.as_deref()), "V3: {by} is shown what it may not see: {shown:?}");
+        assert!(
+            sees(&image.scope, user, unit.as_deref()),
+            "V3: {by} is shown what it may not see: {shown:?}"
+        );
         assert_eq!(*client, conflict.sent, "P1: not what was sent: {shown:?}");
         let due = if image.deleted { Value::Null } else { Value::Object(image.data.clone()) };
         assert_eq!(*server, due, "P1: not what that version was: {shown:?}");

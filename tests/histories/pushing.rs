@@ -96,7 +96,9 @@ impl World {
         let mut last = None;
         for (push, said) in wanted {
             let rows: Vec<_> = log.iter().filter(|row| row.key.1 == push.id).collect();
-            let [row] = rows[..] else { panic!("P1, O1: a push is {} rows of the log: {push:?}", rows.len()) };
+            let [row] = rows[..] else {
+                panic!("P1, O1: a push is {} rows of the log: {push:?}", rows.len())
+            };
             ledger.count(format!("push {} {}", said["type"].as_str().unwrap(), PRIORITIES[push.priority]));
             let (seq, time_us, expires_us) = (row.seq, row.time_us, row.time_us + push.ttl_us);
             ledger.post.posted.push(Posted { push, seq, time_us, expires_us, said, at_us });

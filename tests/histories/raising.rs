@@ -46,7 +46,10 @@ impl World {
         let before = self.host.head(&name);
         let (at_us, received_us) = (self.host.latest_us(), self.host.now_us);
         let id = self.chance.uuid();
-        self.note(format!("{tenant} the hub raises {:?}", raised.iter().map(|one| &one.2).collect::<Vec<_>>()));
+        self.note(format!(
+            "{tenant} the hub raises {:?}",
+            raised.iter().map(|one| &one.2).collect::<Vec<_>>()
+        ));
         let (due, said): (Vec<Push>, Vec<Value>) =
             raised.into_iter().map(|(push, _, said)| (push, said)).unzip();
         self.raise_somehow(tenant, id, submitted).await;

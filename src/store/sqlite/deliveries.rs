@@ -42,6 +42,14 @@ const RELEASE: &str = "INSERT INTO push_exception (device, seq, what, upto, at_u
     WHERE held.device = ?1 AND held.seq BETWEEN ?2 AND ?3 AND held.what IN (1, 6) AND log.version > ?4
     ON CONFLICT DO NOTHING";
 
+/// They were sent, so they are not dropped, even if more had waited once: not those of which that was noted one by
+/// one, and not from the first of them (?2) on where it was noted of a range.
+const NOT_DROPPED: [&str; 2] = [
+    "DELETE FROM push_exception WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what = 4",
+    "UPDATE push_exception SET upto = ?2 - 1
+     WHERE device = ?1 AND seq < ?2 AND ?2 <= min(?3, upto) AND what = 4",
+];
+
 pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fault> {
     writer.transact(|transaction| {
         let mut reach =
@@ -51,11 +59,15 @@ pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fa
              ON CONFLICT DO UPDATE SET upto = max(upto, excluded.upto), at_us = excluded.at_us",
         )?;
         let mut release = transaction.prepare_cached(RELEASE)?;
+        let [delete, cut] = NOT_DROPPED;
+        let (mut delete, mut cut) = (transaction.prepare_cached(delete)?, transaction.prepare_cached(cut)?);
         for note in notes {
             let (seq, upto) = (codec::to_db(note.seq)?, codec::to_db(note.upto)?);
             match note.event.number() {
                 Some(what) => insert.execute(params![note.device, seq, what, upto, note.at_us])?,
                 None if note.event == DeliveryEvent::Owed => {
+                    delete.execute([note.device, seq, upto])?;
+                    cut.execute([note.device, seq, upto])?;
                     release.execute(params![note.device, seq, upto, note.at_us])?
                 }
                 None => reach.execute([note.device, upto])?,
