@@ -95,12 +95,12 @@ impl World {
         let is_its = |at: &usize| self.devices[*at].tenant == tenant && self.who(*at) == who;
         let at = (0..self.devices.len()).find(is_its).unwrap();
         check_facts(posted, line);
-        let link = self.devices[at].link.as_ref();
+        let session = self.devices[at].link.as_ref();
         let case = Case {
             posted,
             at,
-            has_read: link.is_some_and(|link| link.caught_up && link.asked.is_empty()),
-            is_here: link.is_some_and(|link| link.pushed.iter().any(|one| one.seq == posted.seq)),
+            has_read: session.is_some_and(|link| link.caught_up && link.asked.is_empty()),
+            is_here: session.is_some_and(|link| link.pushed.iter().any(|one| one.seq == posted.seq)),
             was_lost: self.crashed && self.may_be_dropped(at, posted),
         };
         let inbox = &self.devices[at].inbox;
@@ -122,11 +122,11 @@ impl World {
     /// Whether a push's status is what the device knows.
     fn is_true(&self, case: &Case<'_>, status: &str) -> bool {
         let (inbox, Case { posted, has_read, is_here, was_lost, .. }) = (&self.devices[case.at].inbox, case);
-        let came = inbox.has(posted) || *was_lost || !has_read;
+        let may_have_come = inbox.has(posted) || *was_lost || !has_read;
         match status {
-            "delivered" => came,
+            "delivered" => may_have_come,
             "acknowledged" => inbox.has(posted) || *was_lost,
-            "merged" => posted.is_trigger() && came,
+            "merged" => posted.is_trigger() && may_have_come,
             "expired" => self.was_over(posted) && (!is_here || self.came_back(posted)),
             "dropped" => !is_here && self.are_too_many(case.at, posted) && (inbox.overflowed || !has_read),
             "held" => !inbox.is_sure(posted) && (posted.may_wait() || inbox.saved),
