@@ -217,6 +217,13 @@ pub(crate) struct Limited {
     pub(crate) is_alone: bool,
 }
 
+impl Limited {
+    /// Whether these edits are the ones that have waited, and nobody took what they waited for (WS7).
+    pub(crate) fn must_pass(&self, uids: &[u64]) -> bool {
+        self.is_alone && self.uids == uids && !uids.is_empty()
+    }
+}
+
 /// A batch on the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {

@@ -132,6 +132,16 @@ impl World {
             }
             ledger.put_back(saved, epoch);
         }
+        self.doubt_copies(by_hand, epoch);
+        // The log goes on, perhaps past the old place, before anybody comes who knows more.
+        for _ in 0..self.chance.below(6) {
+            let tenant = self.chance.below(self.ledgers.len());
+            self.publish(tenant).await;
+        }
+    }
+
+    /// Every socket is gone, and what devices hold may be lost to the store.
+    fn doubt_copies(&mut self, by_hand: bool, epoch: u64) {
         for at in 0..self.devices.len() {
             self.cut(at);
             let device = &mut self.devices[at];
@@ -139,11 +149,6 @@ impl World {
             for disk in std::iter::once(&mut device.disk).chain(&mut device.backup) {
                 disk.doubts |= !by_hand || disk.may_know_more(model, epoch);
             }
-        }
-        // The log goes on, perhaps past the old place, before anybody comes who knows more.
-        for _ in 0..self.chance.below(6) {
-            let tenant = self.chance.below(self.ledgers.len());
-            self.publish(tenant).await;
         }
     }
 

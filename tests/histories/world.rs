@@ -222,12 +222,8 @@ impl World {
         let id = link.peer.request(frame).await;
         let limited = device.limited.take();
         let waited = limited.is_some();
-        let must_pass = limited.is_some_and(|limited| {
-            limited.is_alone
-                && link.flights.is_empty()
-                && limited.uids == batch.uids
-                && !batch.uids.is_empty()
-        });
+        let must_pass =
+            limited.is_some_and(|limited| link.flights.is_empty() && limited.must_pass(&batch.uids));
         link.flights.push_back(Flight { id, items, event, waited, must_pass });
         let text = format!("{} {} sends {first:?}+{}", device.tenant, device.name(), batch.uids.len());
         self.note(text);
