@@ -33,13 +33,16 @@ const DEVICES: &str = "SELECT device.no, party.name AS user, device.id, device.a
 const EVENTS: &str = "SELECT what, at_us FROM push_exception
     WHERE device = ?1 AND seq <= ?2 AND upto >= ?2 ORDER BY at_us, what";
 
-/// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when), if their
-/// time was not over.
+/// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when), but for
+/// those whose time was over when the device came.
 const RELEASE: &str = "INSERT INTO push_exception (device, seq, what, upto, at_us)
     SELECT held.device, held.seq, 2, held.upto, ?4 FROM push_exception AS held
       CROSS JOIN device ON device.no = held.device
       CROSS JOIN log ON log.tenant = device.tenant AND log.seq = held.seq
-    WHERE held.device = ?1 AND held.seq BETWEEN ?2 AND ?3 AND held.what IN (1, 6) AND log.version > ?4
+    WHERE held.device = ?1 AND held.seq BETWEEN ?2 AND ?3 AND held.what IN (1, 6)
+      AND NOT EXISTS (SELECT 1 FROM push_exception AS ended
+        WHERE ended.device = ?1 AND ended.seq <= held.seq AND held.seq <= ended.upto AND ended.what = 5
+          AND log.version <= ended.at_us)
     ON CONFLICT DO NOTHING";
 
 /// They were sent, so they are not dropped, even if more had waited once: not those of which that was noted one by
