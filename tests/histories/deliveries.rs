@@ -128,7 +128,11 @@ impl World {
             "acknowledged" => inbox.has(posted) || *was_lost,
             "merged" => posted.is_trigger() && may_have_come,
             "expired" => self.was_over(posted) && (!is_here || self.came_back(posted)),
-            "dropped" => !is_here && self.are_too_many(case.at, posted) && (inbox.overflowed || !has_read),
+            // Who was to be told of it may have heard in the end that its time was over.
+            "dropped" => {
+                let was_told = inbox.overflowed || inbox.expired && self.was_over(posted);
+                !is_here && self.are_too_many(case.at, posted) && (was_told || !has_read)
+            }
             "held" => !inbox.is_sure(posted) && (posted.may_wait() || inbox.saved),
             // Who has read everything has been sent everything, or it was held.
             "queued" => !inbox.is_sure(posted) && (!has_read || inbox.has(posted) || *was_lost),
