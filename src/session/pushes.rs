@@ -165,7 +165,7 @@ impl Session {
                         self.send_push(row, &conflicts, DeliveryEvent::Delivered);
                     }
                     if let (Some(first), Some(last)) = (seqs.first(), seqs.last()) {
-                        self.write_note((*first, *last), DeliveryEvent::Owed);
+                        self.write_note((*first, *last), DeliveryEvent::Owed, self.deps.clock.now_us());
                     }
                 } else {
                     self.on_released(rows, &conflicts, &seqs);
@@ -189,11 +189,11 @@ impl Session {
             self.pushes.range.filter(|(_, upto)| *upto > query.upto).map(|(_, upto)| (query.upto, upto));
         let first = query.after + 1;
         if let Some(last) = owed.overflowed {
-            self.note_range((first, last), DeliveryEvent::Overflowed);
+            self.note_range((first, last), DeliveryEvent::Overflowed, query.now_us);
             self.tell_overflow();
         }
         if owed.expired {
-            self.note_range((first, query.upto), DeliveryEvent::Expired);
+            self.note_range((first, query.upto), DeliveryEvent::Expired, query.now_us);
             self.tell_expired();
         }
         self.pushes.owed.extend(owed.seqs);
@@ -340,17 +340,17 @@ impl Session {
     }
 
     fn note(&self, seq: u64, event: DeliveryEvent) {
-        self.note_range((seq, seq), event);
+        self.note_range((seq, seq), event, self.deps.clock.now_us());
     }
 
-    fn note_range(&self, places: (u64, u64), event: DeliveryEvent) {
+    /// The time tells which pushes of a range are meant: not those that ended since it was looked up.
+    fn note_range(&self, places: (u64, u64), event: DeliveryEvent, at_us: i64) {
         self.deps.metrics.push_fates.of(fate(event)).inc();
-        self.write_note(places, event);
+        self.write_note(places, event, at_us);
     }
 
-    fn write_note(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
+    fn write_note(&self, (seq, upto): (u64, u64), event: DeliveryEvent, at_us: i64) {
         let Some(device) = self.address.device else { return };
-        let at_us = self.deps.clock.now_us();
         self.deps.deliveries.note(DeliveryNote { device, seq, upto, event, at_us });
     }
 }
