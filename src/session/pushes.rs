@@ -33,7 +33,7 @@ pub(super) struct PushLane {
     owed: VecDeque<u64>,
     /// Behind which the conflicts that await the user are still to be told (P5).
     awaiting: Option<ConflictPlace>,
-    /// Alerts that may go, once what they show was read.
+    /// Alerts that may go, once what they show was read, and what came after them.
     ready: VecDeque<u64>,
     pub(super) waiting: WaitingPushes,
     /// When the first that waits may go.
@@ -126,8 +126,8 @@ impl Session {
         self.pushes.reading = Some(reading);
     }
 
-    /// The alerts that are ready, else what may go of those that wait: the oldest, and if that is a trigger, all
-    /// triggers with it.
+    /// The alerts that are ready and what came after them, else what may go of those that wait: the oldest, and
+    /// if that is a trigger, all triggers with it.
     fn released(&mut self) -> Vec<u64> {
         if !self.pushes.ready.is_empty() {
             return self.pushes.ready.iter().copied().collect();
@@ -165,7 +165,7 @@ impl Session {
                         self.send_push(row, &conflicts, DeliveryEvent::Delivered);
                     }
                     if let (Some(first), Some(last)) = (seqs.first(), seqs.last()) {
-                        self.write_note((*first, *last), DeliveryEvent::Owed);
+                        self.write_note((*first, *last), DeliveryEvent::Owed, self.deps.clock.now_us());
                     }
                 } else {
                     self.on_released(rows, &conflicts, &seqs);
@@ -189,11 +189,11 @@ impl Session {
             self.pushes.range.filter(|(_, upto)| *upto > query.upto).map(|(_, upto)| (query.upto, upto));
         let first = query.after + 1;
         if let Some(last) = owed.overflowed {
-            self.note_range((first, last), DeliveryEvent::Overflowed);
+            self.note_range((first, last), DeliveryEvent::Overflowed, query.now_us);
             self.tell_overflow();
         }
         if owed.expired {
-            self.note_range((first, query.upto), DeliveryEvent::Expired);
+            self.note_range((first, query.upto), DeliveryEvent::Expired, query.now_us);
             self.tell_expired();
         }
         self.pushes.owed.extend(owed.seqs);
@@ -275,11 +275,12 @@ impl Session {
         }
         if !self.may_go(row, now_us) {
             self.progress.hold(row.seq, before);
-            self.note(row.seq, DeliveryEvent::Held);
+            self.note(row.seq, if self.saves(row) { DeliveryEvent::Saved } else { DeliveryEvent::Held });
             self.pushes.waiting.add(row);
             return self.bound_waiting();
         }
-        if matches!(row.body, PushBody::ConflictAlert { .. }) {
+        // What follows an alert does not overtake it while what it shows is read.
+        if matches!(row.body, PushBody::ConflictAlert { .. }) || !self.pushes.ready.is_empty() {
             self.progress.hold(row.seq, before);
             return self.pushes.ready.push_back(row.seq);
         }
@@ -294,7 +295,7 @@ impl Session {
     /// overtaken, but by what is critical.
     fn may_go(&self, row: &PushRow, now_us: i64) -> bool {
         let saves_battery = self.own_state.saves_battery();
-        if self.pushes.waiting.sends_all() || (saves_battery && row.priority < Priority::High) {
+        if self.pushes.waiting.sends_all() || self.saves(row) {
             return self.pushes.waiting.sends_all();
         }
         let user = (self.tenant, self.address.user);
@@ -302,6 +303,11 @@ impl Session {
             || row.priority == Priority::Critical
             || (self.pushes.waiting.next_due(saves_battery).is_empty()
                 && self.deps.throttle.admits(user, row.seq, now_us))
+    }
+
+    /// Whether battery saver holds a push back.
+    fn saves(&self, row: &PushRow) -> bool {
+        self.own_state.saves_battery() && row.priority < Priority::High
     }
 
     /// Of what waits only the newest are kept.
@@ -334,17 +340,17 @@ impl Session {
     }
 
     fn note(&self, seq: u64, event: DeliveryEvent) {
-        self.note_range((seq, seq), event);
+        self.note_range((seq, seq), event, self.deps.clock.now_us());
     }
 
-    fn note_range(&self, places: (u64, u64), event: DeliveryEvent) {
+    /// The time tells which pushes of a range are meant: not those that ended since it was looked up.
+    fn note_range(&self, places: (u64, u64), event: DeliveryEvent, at_us: i64) {
         self.deps.metrics.push_fates.of(fate(event)).inc();
-        self.write_note(places, event);
+        self.write_note(places, event, at_us);
     }
 
-    fn write_note(&self, (seq, upto): (u64, u64), event: DeliveryEvent) {
+    fn write_note(&self, (seq, upto): (u64, u64), event: DeliveryEvent, at_us: i64) {
         let Some(device) = self.address.device else { return };
-        let at_us = self.deps.clock.now_us();
         self.deps.deliveries.note(DeliveryNote { device, seq, upto, event, at_us });
     }
 }
@@ -352,7 +358,7 @@ impl Session {
 fn fate(event: DeliveryEvent) -> PushFate {
     match event {
         DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => PushFate::Delivered,
-        DeliveryEvent::Held => PushFate::Held,
+        DeliveryEvent::Held | DeliveryEvent::Saved => PushFate::Held,
         DeliveryEvent::Merged => PushFate::Merged,
         DeliveryEvent::Overflowed => PushFate::Dropped,
         DeliveryEvent::Expired => PushFate::Expired,

@@ -93,6 +93,8 @@ pub enum DeliveryEvent {
     Delivered,
     /// It waits, since the user had the most of a minute.
     Held,
+    /// It waits, since the device saves battery.
+    Saved,
     /// It was handed to the device's socket after it had waited.
     Released,
     /// Those that had waited were handed to the device's socket with all that it was owed.
@@ -115,6 +117,7 @@ impl DeliveryEvent {
             Self::Merged => Some(3),
             Self::Overflowed => Some(4),
             Self::Expired => Some(5),
+            Self::Saved => Some(6),
         }
     }
 }

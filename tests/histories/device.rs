@@ -217,6 +217,13 @@ pub(crate) struct Limited {
     pub(crate) is_alone: bool,
 }
 
+impl Limited {
+    /// Whether these edits are the ones that have waited, and nobody took what they waited for (WS7).
+    pub(crate) fn must_pass(&self, uids: &[u64]) -> bool {
+        self.is_alone && self.uids == uids && !uids.is_empty()
+    }
+}
+
 /// A batch on the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
@@ -260,8 +267,19 @@ pub(crate) struct Link {
     pub(crate) opened: usize,
     /// The pushes that came.
     pub(crate) pushed: Vec<Posted>,
-    /// Whether it ever saved battery, and whether it asked for nothing that makes it catch up.
+    /// Why pushes were dropped, as far as it was told.
+    pub(crate) told: BTreeSet<String>,
+    /// The conflicts that awaited the user at hello, and those of which it was alerted again (P5).
+    pub(crate) awaiting: BTreeSet<String>,
+    pub(crate) alerted: BTreeSet<String>,
+    /// Whether it ever saved battery, and whether it does as far as it asked.
     pub(crate) saved: bool,
+    pub(crate) wants_saver: bool,
+    /// Settings that are not answered yet.
+    pub(crate) settings: usize,
+    /// While the hub knows that battery is saved, and holds back what is to be: the log's head since then.
+    pub(crate) saves_after: Option<u64>,
+    /// Whether it asked for nothing that makes it catch up.
     pub(crate) is_plain: bool,
 }
 

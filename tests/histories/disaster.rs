@@ -132,6 +132,16 @@ impl World {
             }
             ledger.put_back(saved, epoch);
         }
+        self.doubt_copies(by_hand, epoch);
+        // The log goes on, perhaps past the old place, before anybody comes who knows more.
+        for _ in 0..self.chance.below(6) {
+            let tenant = self.chance.below(self.ledgers.len());
+            self.publish(tenant).await;
+        }
+    }
+
+    /// Every socket is gone, and what devices hold may be lost to the store.
+    fn doubt_copies(&mut self, by_hand: bool, epoch: u64) {
         for at in 0..self.devices.len() {
             self.cut(at);
             let device = &mut self.devices[at];
@@ -139,11 +149,6 @@ impl World {
             for disk in std::iter::once(&mut device.disk).chain(&mut device.backup) {
                 disk.doubts |= !by_hand || disk.may_know_more(model, epoch);
             }
-        }
-        // The log goes on, perhaps past the old place, before anybody comes who knows more.
-        for _ in 0..self.chance.below(6) {
-            let tenant = self.chance.below(self.ledgers.len());
-            self.publish(tenant).await;
         }
     }
 
@@ -234,7 +239,7 @@ impl World {
     /// Notes where the cursor of a frame stands.
     pub(crate) fn note_place(&mut self, at: usize, frame: &Value) {
         // A push that waits holds the cursor before it, and what came after it is not covered (R1).
-        let is_owed = self.is_owed(at);
+        let is_owed = self.is_owed(at, frame["seq"].as_u64().unwrap_or(0));
         let device = &mut self.devices[at];
         let (Some(link), disk) = (&device.link, &mut device.disk) else { return };
         if ["snapshot", "data_update"].iter().any(|kind| frame["type"] == *kind) {

@@ -78,7 +78,7 @@ impl World {
         }
         assert!((0..self.devices.len()).all(|at| self.is_at_head(at)), "P3: somebody waits for ever");
         self.judge().await;
-        self.check_deliveries().await;
+        self.check_deliveries_now().await;
         self.check_forgotten();
         for device in &self.devices {
             if device.disk.doubts {

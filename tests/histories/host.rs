@@ -195,7 +195,7 @@ impl Host {
         self.tables().query_row(sql, params![tenant, i64::try_from(seq).unwrap()], |row| row.get(0)).ok()
     }
 
-    fn tables(&self) -> &Connection {
+    pub(crate) fn tables(&self) -> &Connection {
         self.tables.as_ref().unwrap()
     }
 
@@ -346,6 +346,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn id(bytes: &[u8]) -> String {
+/// A UUID as frames say it.
+pub(crate) fn id(bytes: &[u8]) -> String {
     Uuid::from_slice(bytes).unwrap().to_string()
 }

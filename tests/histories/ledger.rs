@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
 
+use crate::conflicts::Shown;
 use crate::device::Wish;
 use crate::host::{Host, LogRow, Stored};
 use crate::model::{Batch, Image, Key, Model, Verdict, matches, normal, sees};
@@ -64,6 +65,7 @@ pub(crate) struct Ledger {
     pub(crate) events: Vec<Event>,
     pub(crate) judged: usize,
     pub(crate) sightings: Vec<Sighting>,
+    pub(crate) shown: Vec<Shown>,
     /// How often each thing happened: what no history reaches, no history tests.
     pub(crate) tally: BTreeMap<String, u64>,
     pub(crate) numbers: Numbers,
@@ -80,6 +82,7 @@ impl Ledger {
             events: Vec::new(),
             judged: 0,
             sightings: Vec::new(),
+            shown: Vec::new(),
             tally: BTreeMap::new(),
             numbers: Numbers::default(),
             post: Post::default(),
@@ -217,6 +220,7 @@ impl Ledger {
         self.judged = self.events.len();
         self.compare(host, &log);
         self.look();
+        self.look_at_alerts();
     }
 
     /// Applies batches that changed nothing and whose place nobody knows, as soon as the model agrees with

@@ -5,16 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chance;
+mod conflicts;
+mod deliveries;
 mod device;
 mod disaster;
 mod edits;
 mod ending;
+mod hello;
 mod host;
 mod ledger;
 mod model;
 mod numbers;
 mod post;
 mod pushing;
+mod raising;
 mod reading;
 mod receiving;
 mod steps;

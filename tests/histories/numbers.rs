@@ -100,6 +100,7 @@ impl Ledger {
         self.events.clear();
         self.judged = 0;
         self.sightings.clear();
+        self.shown.clear();
     }
 
     /// Counts something that happened several times.

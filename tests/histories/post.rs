@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::ledger::{Event, Fate};
-use crate::model::{Push, Scope};
+use crate::conflicts::Conflict;
+use crate::ledger::{Event, Fate, Ledger};
+use crate::model::{Batch, Push, Scope};
 
 /// A user and a device.
 pub(crate) type Who = (String, String);
 
+/// How urgent a push is, by name.
+pub(crate) const PRIORITIES: [&str; 4] = ["low", "normal", "high", "critical"];
+pub(crate) const NORMAL: usize = 1;
 /// `critical` passes where others wait.
 pub(crate) const CRITICAL: usize = 3;
 /// What battery saver lets through.
@@ -36,6 +40,16 @@ impl Posted {
 
     pub(crate) fn is_trigger(&self) -> bool {
         self.said["type"] == "sync_trigger"
+    }
+
+    /// Whether the limit of pushes a minute counts it (P3).
+    pub(crate) fn is_limited(&self) -> bool {
+        self.said["type"] != "entry_settled"
+    }
+
+    /// Whether it may have to wait for its user's next minute.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.is_limited() && self.push.priority < CRITICAL
     }
 
     /// The domains that a trigger names; empty: all.
@@ -65,6 +79,8 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Post {
     pub(crate) posted: Vec<Posted>,
+    /// The conflicts that some of them tell of.
+    pub(crate) conflicts: BTreeMap<String, Conflict>,
     /// How many there were when a device said its first hello: those are not for it.
     pub(crate) registered: BTreeMap<Who, usize>,
     /// What may be asked again (O1).
@@ -110,6 +126,10 @@ pub(crate) struct Inbox {
     pub(crate) came: BTreeSet<String>,
     /// Triggers that others told of with their own (P3).
     pub(crate) merged: BTreeSet<String>,
+    /// What came before a hub crashed, which may have forgotten that it did.
+    pub(crate) doubtful: BTreeSet<String>,
+    /// Whether the device ever saved battery.
+    pub(crate) saved: bool,
     /// Whether it was told that some were dropped: too many of them, or too late.
     pub(crate) overflowed: bool,
     pub(crate) expired: bool,
@@ -118,6 +138,31 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn has(&self, posted: &Posted) -> bool {
         self.came.contains(posted.id()) || self.merged.contains(posted.id())
+    }
+
+    /// Whether the hub has to know that a push came. Of one that another told of by chance it does not.
+    pub(crate) fn is_sure(&self, posted: &Posted) -> bool {
+        self.came.contains(posted.id()) && !self.doubtful.contains(posted.id())
+    }
+
+    /// A push came, or was told of with another.
+    pub(crate) fn take(&mut self, id: &str, with_another: bool) {
+        self.doubtful.remove(id);
+        let those = if with_another { &mut self.merged } else { &mut self.came };
+        those.insert(id.to_owned());
+    }
+
+    /// The hub has lost what it had in memory.
+    pub(crate) fn doubt(&mut self) {
+        self.doubtful = self.came.union(&self.merged).cloned().collect();
+    }
+}
+
+impl Ledger {
+    /// Enters what somebody trusted asked for, with what became of it.
+    pub(crate) fn note_service(&mut self, batch: Batch, fate: Fate, epoch: u64) {
+        let uids = Vec::new();
+        self.events.push(Event { device: None, batch, fate, may_fail: false, epoch, uids });
     }
 }
 

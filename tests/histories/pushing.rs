@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use synchub::auth::Role;
 use synchub_protocol::Encoding;
 
+use crate::conflicts::Conflict;
 use crate::edits;
-use crate::ledger::{Event, Fate};
-use crate::model::{Batch, Belonging, Push, Scope};
-use crate::post::{Posted, Request};
+use crate::ledger::Fate;
+use crate::model::{Batch, Push, Scope};
+use crate::post::{PRIORITIES, Posted, Request, Who};
 use crate::support::Peer;
 use crate::world::World;
 
-const PRIORITIES: [&str; 4] = ["low", "normal", "high", "critical"];
 const SECOND_US: i64 = 1_000_000;
 
 impl World {
@@ -21,74 +21,90 @@ impl World {
         if self.chance.percent(15) && !self.ledgers[tenant].post.requests.is_empty() {
             return self.post_again(tenant).await;
         }
-        let many = if self.chance.percent(20) { 12 } else { 3 };
-        let pushes: Vec<_> = (0..=self.chance.below(many)).map(|_| self.some_push(tenant)).collect();
+        let many = if self.chance.percent(25) { 12 } else { 3 };
+        let to = self.chance.percent(40).then(|| self.somebody(tenant));
+        let pushes: Vec<_> =
+            (0..=self.chance.below(many)).map(|_| self.some_push(tenant, to.as_ref())).collect();
         let changes = if self.chance.percent(30) { vec![self.some_change(tenant)] } else { Vec::new() };
         let body = json!({"request_id": self.chance.uuid(), "changes": changes, "pushes": pushes});
         let name = self.ledgers[tenant].tenant.clone();
-        let before = self.host.head(&name);
-        let (at_us, received_us) = (self.host.latest_us(), self.host.now_us);
+        let before = (self.host.head(&name), self.host.latest_us());
+        let received_us = self.host.now_us;
         self.note(format!("{tenant} is pushed {body}"));
         let answer = self.publish_somehow(tenant, &body).await;
-        let scopes: Vec<_> = pushes.iter().map(scope).collect();
-        let post = &self.ledgers[tenant].post;
-        if scopes.iter().any(|scope| *scope != Scope::Tenant && post.devices(scope) == 0) {
-            // A user may be known without a device: as an owner.
-            let is_done = answer["pushes"].is_array();
-            assert!(is_done || answer["error"]["code"] == "not_found", "P1: {body} is answered {answer}");
-            if !is_done {
-                return self.ledgers[tenant].count("push to nobody");
-            }
+        if self.is_for_nobody(tenant, &pushes, &answer) {
+            return;
         }
-        assert!(answer["pushes"].is_array(), "P1: {body} is answered {answer}");
-        let log = self.host.log(&name, before);
-        let mut due = Vec::new();
-        for (asked, (receipt, scope)) in
-            pushes.iter().zip(answer["pushes"].as_array().unwrap().iter().zip(scopes))
-        {
-            let id = receipt["push_id"].as_str().unwrap();
-            let row = log.iter().find(|row| row.key.1 == id);
-            let row = row.unwrap_or_else(|| panic!("P1: a push that is no row of the log: {receipt}"));
-            let reach: u64 =
-                ["delivered", "queued", "held"].iter().map(|part| receipt[part].as_u64().unwrap()).sum();
-            let post = &mut self.ledgers[tenant].post;
-            assert_eq!(reach, post.devices(&scope) as u64, "P1: the devices of {asked}: {receipt}");
-            let priority = asked["priority"].as_str().unwrap_or("normal");
-            let priority = PRIORITIES.iter().position(|name| *name == priority).unwrap();
-            let ttl_us = asked["ttl_secs"].as_i64().unwrap_or(3600) * SECOND_US;
-            let push = Push { id: id.to_owned(), scope, priority, ttl_us };
-            due.push(push.clone());
-            let (seq, time_us) = (row.seq, row.time_us);
-            let said = said(asked);
-            post.posted.push(Posted { push, seq, time_us, expires_us: time_us + ttl_us, said, at_us });
-            self.ledgers[tenant].count(format!(
-                "push {} {}",
-                asked["kind"].as_str().unwrap(),
-                PRIORITIES[priority]
-            ));
-        }
-        let seq = self.ledgers[tenant].post.posted.last().map(|last| last.seq);
-        let batch = Batch {
-            device: "service".to_owned(),
-            install: self.host.publisher(&name),
-            user: "service".to_owned(),
-            unit: None,
-            priority: 0,
-            offset_us: 0,
-            received_us,
-            id: body["request_id"].as_str().unwrap().to_owned(),
-            first: None,
-            atomic: false,
-            entries: changes,
-            trusted: true,
-            belonging: Some(Belonging::default()),
-            pushes: due,
-        };
+        let receipts = answer["pushes"].as_array().unwrap().clone();
+        let wanted: Vec<_> =
+            pushes.iter().zip(&receipts).map(|(push, receipt)| self.wanted(tenant, push, receipt)).collect();
+        let pushes = wanted.iter().map(|(push, _)| push.clone()).collect();
+        let seq = self.book(tenant, before, wanted.into_iter());
+        let id = body["request_id"].as_str().unwrap().to_owned();
+        let install = self.host.publisher(&name);
+        let batch = Batch { entries: changes, pushes, ..Batch::of_service(install, received_us, id) };
         let fate = Fate::Answered(json!({"results": answer["results"], "seq": seq, "repeated": false}));
-        let (epoch, uids) = (self.host.epoch(), Vec::new());
+        let epoch = self.host.epoch();
+        self.ledgers[tenant].note_service(batch, fate, epoch);
+        self.ledgers[tenant].post.requests.push(Request { body, answer });
+    }
+
+    /// Whether a request was refused, since it names somebody or a conflict that the tenant does not have.
+    fn is_for_nobody(&mut self, tenant: usize, pushes: &[Value], answer: &Value) -> bool {
+        let (is_done, post) = (answer["pushes"].is_array(), &self.ledgers[tenant].post);
+        let is_unknown = |push: &Value| {
+            let id = push["conflict_id"].as_str();
+            id.is_some_and(|id| !post.conflicts.contains_key(id))
+        };
+        let must_fail = pushes.iter().any(is_unknown);
+        // A user may be known without a device: as an owner.
+        let may_fail = pushes.iter().map(scope).any(|to| to != Scope::Tenant && post.devices(&to) == 0);
+        let is_refused = answer["error"]["code"] == "not_found" && (must_fail || may_fail);
+        assert!(is_done && !must_fail || is_refused, "P1: {pushes:?} are answered {answer}");
+        if !is_done {
+            self.ledgers[tenant].count("push to nobody");
+        }
+        !is_done
+    }
+
+    /// What a service has asked for, as the log is to have it, and what its frame says; its receipt counts the
+    /// devices that it is for (P1).
+    fn wanted(&self, tenant: usize, push: &Value, receipt: &Value) -> (Push, Value) {
+        let (post, scope) = (&self.ledgers[tenant].post, scope(push));
+        let reach: u64 =
+            ["delivered", "queued", "held"].iter().map(|part| receipt[part].as_u64().unwrap()).sum();
+        assert_eq!(reach, post.devices(&scope) as u64, "P1: the devices of {push}: {receipt}");
+        let asked = push["priority"].as_str().unwrap_or("normal");
+        let asked = PRIORITIES.iter().position(|name| *name == asked).unwrap();
+        let conflict = push["conflict_id"].as_str().map(|id| &post.conflicts[id]);
+        let priority = conflict.map_or(asked, Conflict::level);
+        let ttl_us = push["ttl_secs"].as_i64().unwrap_or(3600) * SECOND_US;
+        let id = receipt["push_id"].as_str().unwrap().to_owned();
+        (Push { id, scope, priority, ttl_us }, said(push))
+    }
+
+    /// Enters pushes into the book: each is one row of the log behind `before`, which goes with the latest time
+    /// that the clock had shown. Returns the place of the last.
+    pub(crate) fn book(
+        &mut self,
+        tenant: usize,
+        (before, at_us): (u64, i64),
+        wanted: impl Iterator<Item = (Push, Value)>,
+    ) -> Option<u64> {
+        let log = self.host.log(&self.ledgers[tenant].tenant, before);
         let ledger = &mut self.ledgers[tenant];
-        ledger.events.push(Event { device: None, batch, fate, may_fail: false, epoch, uids });
-        ledger.post.requests.push(Request { body, answer });
+        let mut last = None;
+        for (push, said) in wanted {
+            let rows: Vec<_> = log.iter().filter(|row| row.key.1 == push.id).collect();
+            let [row] = rows[..] else {
+                panic!("P1, O1: a push is {} rows of the log: {push:?}", rows.len())
+            };
+            ledger.count(format!("push {} {}", said["type"].as_str().unwrap(), PRIORITIES[push.priority]));
+            let (seq, time_us, expires_us) = (row.seq, row.time_us, row.time_us + push.ttl_us);
+            ledger.post.posted.push(Posted { push, seq, time_us, expires_us, said, at_us });
+            last = Some(seq);
+        }
+        last
     }
 
     /// What was answered is asked for once more: nothing is done again, which the log proves (O1).
@@ -163,26 +179,39 @@ impl World {
         if answer["type"] == "error" { json!({ "error": answer }) } else { answer }
     }
 
+    /// Somebody with a device, mostly one who is there.
+    fn somebody(&mut self, tenant: usize) -> Who {
+        let of = self.devices.iter().filter(|device| device.tenant == tenant);
+        let (there, away): (Vec<_>, Vec<_>) = of.partition(|device| device.link.is_some());
+        let is_away = there.is_empty() || !away.is_empty() && self.chance.percent(25);
+        let from = if is_away { away } else { there };
+        let device = self.chance.pick(&from);
+        (device.user.to_owned(), device.id.to_owned())
+    }
+
     /// Something to tell a device, a user or everybody.
-    fn some_push(&mut self, tenant: usize) -> Value {
-        let whom: Vec<_> = self.devices.iter().filter(|device| device.tenant == tenant).collect();
-        let whom = self.chance.pick(&whom);
+    fn some_push(&mut self, tenant: usize, to: Option<&Who>) -> Value {
+        let (user, device) = to.cloned().unwrap_or_else(|| self.somebody(tenant));
         let to = match self.chance.below(4) {
-            0 => json!({"tenant": true}),
-            1 => json!({"user": whom.user, "device": whom.id}),
-            _ => json!({"user": whom.user}),
+            0 if to.is_none() => json!({"tenant": true}),
+            1 => json!({"user": user, "device": device}),
+            _ => json!({"user": user}),
         };
         let mut push = json!({"kind": "message", "to": to});
-        if self.chance.percent(40) {
-            push["kind"] = json!("sync_trigger");
-            let count = self.chance.below(3);
-            let names: std::collections::BTreeSet<_> =
-                (0..count).map(|_| *self.chance.pick(&self.domains)).collect();
-            push["domains"] = json!(names);
-        } else {
-            push["data"] = json!({"text": self.uid(), "more": "x".repeat(self.chance.below(300))});
-            if self.chance.percent(50) {
-                push["topic"] = json!("news");
+        match self.chance.below(20) {
+            0..8 => {
+                push["kind"] = json!("sync_trigger");
+                let count = self.chance.below(3);
+                let names: std::collections::BTreeSet<_> =
+                    (0..count).map(|_| *self.chance.pick(&self.domains)).collect();
+                push["domains"] = json!(names);
+            }
+            8..10 => self.make_alert(tenant, &mut push),
+            _ => {
+                push["data"] = json!({"text": self.uid(), "more": "x".repeat(self.chance.below(300))});
+                if self.chance.percent(50) {
+                    push["topic"] = json!("news");
+                }
             }
         }
         if self.chance.percent(60) {
@@ -192,6 +221,19 @@ impl World {
             push["ttl_secs"] = json!(*self.chance.pick(&[1, 3, 60, 7 * 86_400]));
         }
         push
+    }
+
+    /// Makes a push an alert of a conflict, now and then of one that the tenant does not have.
+    fn make_alert(&mut self, tenant: usize, push: &mut Value) {
+        push["kind"] = json!("conflict_alert");
+        let conflicts = self.host.conflicts(&self.ledgers[tenant].tenant);
+        if conflicts.is_empty() || self.chance.percent(5) {
+            push["conflict_id"] = json!(self.chance.uuid());
+            return;
+        }
+        let conflict = self.chance.pick(&conflicts).clone();
+        push["conflict_id"] = json!(conflict.id);
+        self.ledgers[tenant].post.conflicts.insert(conflict.id.clone(), conflict);
     }
 
     /// A change that a service makes on a record as it stands, or a new one.
@@ -223,6 +265,9 @@ fn scope(push: &Value) -> Scope {
 fn said(push: &Value) -> Value {
     if push["kind"] == "sync_trigger" {
         return json!({"type": "sync_trigger", "domains": push["domains"], "reason": "server_update"});
+    }
+    if push["kind"] == "conflict_alert" {
+        return json!({"type": "conflict_alert", "conflict_id": push["conflict_id"]});
     }
     let priority = push["priority"].as_str().unwrap_or("normal");
     let mut said = json!({"type": "message", "priority": priority, "data": push["data"]});

@@ -83,15 +83,34 @@ impl World {
         let saves = self.chance.percent(60);
         if let Some(link) = &mut self.devices[at].link {
             link.saved |= saves;
-            link.is_plain = false;
+            (link.wants_saver, link.is_plain) = (saves, false);
+            link.settings += 1;
+            link.saves_after = link.saves_after.filter(|_| saves);
+            self.devices[at].inbox.saved |= saves;
+            let link = self.devices[at].link.as_mut().unwrap();
             link.peer.request(json!({"type": "settings", "battery_saver": saves})).await;
+        }
+    }
+
+    /// The hub has taken a setting.
+    fn applied(&mut self, at: usize, frame: &Value) {
+        let head = self.host.head(&self.ledgers[self.devices[at].tenant].tenant);
+        let link = self.devices[at].link.as_mut().unwrap();
+        link.settings -= 1;
+        if link.settings > 0 {
+            return;
+        }
+        assert_eq!(frame["battery_saver"], link.wants_saver, "C9: not what was asked: {frame}");
+        // From here on what is below high is held back, unless something asked for makes the hub send all.
+        if link.wants_saver && link.catches_up.is_none() {
+            link.saves_after.get_or_insert(head);
         }
     }
 
     /// The device asks for what was held back, whether something was or not (C9).
     pub(crate) async fn catch_up(&mut self, at: usize) {
         if let Some(link) = self.devices[at].link.as_mut().filter(|link| link.catches_up.is_none()) {
-            link.is_plain = false;
+            (link.is_plain, link.saves_after) = (false, None);
             link.catches_up = Some(link.peer.request(json!({"type": "catch_up"})).await);
         }
     }
@@ -127,16 +146,17 @@ impl World {
         match kind {
             "sync_result" | "error" => return self.answered(at, frame),
             "snapshot" | "data_update" => self.sight(at, frame),
-            "settings_applied" => return,
+            "settings_applied" => return self.applied(at, frame),
             "subscribed" | "position" | "caught_up" => {}
             "sync_trigger" if frame["reason"] == "held_back" => {}
-            "sync_trigger" | "message" => {
+            "conflict_alert" if frame["push_id"] == frame["conflict_id"] => {
+                return self.alerted_again(at, frame);
+            }
+            "sync_trigger" | "message" | "conflict_alert" | "entry_settled" => {
                 let text = format!("    {} is pushed {frame}", self.devices[at].name());
                 self.note(text);
                 return self.pushed(at, frame);
             }
-            // P5: of a conflict that awaits the user, before anything else.
-            "conflict_alert" => assert!(frame["action_required"] == true, "{frame}"),
             other => panic!("an unexpected frame {other}: {frame}"),
         }
         self.note(format!(
@@ -145,6 +165,7 @@ impl World {
             self.devices[at].name(),
             short(frame)
         ));
+        self.check_awaiting(at, kind);
         self.check_passed(at, frame);
         let device = &mut self.devices[at];
         let link = device.link.as_mut().unwrap();

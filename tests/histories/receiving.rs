@@ -1,27 +1,33 @@
-//! What devices are sent of pushes, judged as it comes and at the end (P1-P4).
+//! What devices are sent of pushes, judged as it comes (P1-P3).
 
 use serde_json::Value;
-use synchub::store::DeliveryQuery;
 use synchub_protocol::Timestamp;
 
-use crate::post::{CRITICAL, HIGH, Posted, Who, covers, domains};
+use crate::post::{HIGH, Posted, Who, covers, domains};
 use crate::world::World;
 
 /// What a user may be sent so much in, with room for a clock that is set back (P3).
 const WINDOW_US: i64 = 40_000_000;
 
 impl World {
-    fn who(&self, at: usize) -> Who {
+    pub(crate) fn who(&self, at: usize) -> Who {
         (self.devices[at].user.to_owned(), self.devices[at].id.to_owned())
+    }
+
+    /// A session is told once that pushes were dropped, for each reason (P3).
+    fn told(&mut self, at: usize, reason: &str) {
+        let device = &mut self.devices[at];
+        let is_new = device.link.as_mut().unwrap().told.insert(reason.to_owned());
+        assert!(is_new, "P3: {} is told {reason} twice in a session", device.name());
+        device.inbox.overflowed |= reason == "queue_overflow";
+        device.inbox.expired |= reason == "queue_expired";
+        self.ledgers[device.tenant].count(format!("told {reason}"));
     }
 
     /// Takes a push, or a trigger that the session raised for itself.
     pub(crate) fn pushed(&mut self, at: usize, frame: &Value) {
-        let inbox = &mut self.devices[at].inbox;
-        match frame["reason"].as_str() {
-            Some("queue_overflow") => return inbox.overflowed = true,
-            Some("queue_expired") => return inbox.expired = true,
-            _ => {}
+        if let Some(reason @ ("queue_overflow" | "queue_expired")) = frame["reason"].as_str() {
+            return self.told(at, reason);
         }
         let (name, who) = (self.devices[at].name(), self.who(at));
         let post = &self.ledgers[self.devices[at].tenant].post;
@@ -34,8 +40,9 @@ impl World {
         self.check_contents(at, &posted, frame);
         self.check_time(at, &posted);
         self.check_order(at, &posted);
-        let inbox = &mut self.devices[at].inbox;
-        inbox.came.insert(id.to_owned());
+        self.check_saved(at, &posted);
+        self.check_queue(at);
+        self.devices[at].inbox.take(id, false);
         if posted.is_trigger() {
             self.merge(at, &posted, &due, frame);
         }
@@ -43,11 +50,17 @@ impl World {
     }
 
     /// The same id means the same contents, whoever is sent it and when (P2); the domains are judged apart.
-    fn check_contents(&self, at: usize, posted: &Posted, frame: &Value) {
+    fn check_contents(&mut self, at: usize, posted: &Posted, frame: &Value) {
+        if let Some(conflict) = posted.said["conflict_id"].as_str() {
+            let post = &self.ledgers[self.devices[at].tenant].post;
+            assert_eq!(frame["type"], "conflict_alert", "P2: {posted:?} is sent as {frame}");
+            return self.check_alert(at, &post.conflicts[conflict].clone(), frame);
+        }
         let mut theirs = frame.as_object().unwrap().clone();
         theirs.remove("push_id");
         let time = theirs.remove("server_timestamp");
-        assert_eq!(time, serde_json::to_value(Timestamp(posted.time_us)).ok(), "P2: the time of {frame}");
+        let due = serde_json::to_value(Timestamp(posted.time_us)).ok();
+        assert_eq!(time, due.filter(|_| posted.is_limited()), "P2: the time of {frame}");
         let mut ours = posted.said.as_object().unwrap().clone();
         if posted.is_trigger() {
             ours.remove("domains");
@@ -70,8 +83,8 @@ impl World {
         assert!(!passed, "P2: {name} said a cursor at {:?} and is sent {posted:?}", link.from);
     }
 
-    /// Each once a session, in the order of the log: only what is critical or told with an older trigger
-    /// overtakes what waits, and what battery saver lets through (P3).
+    /// Each once a session, in the order of the log: only what is critical, not limited or told with an older
+    /// trigger overtakes what waits, and what battery saver lets through (P3).
     fn check_order(&mut self, at: usize, posted: &Posted) {
         let name = self.devices[at].name();
         let link = self.devices[at].link.as_mut().unwrap();
@@ -79,12 +92,27 @@ impl World {
         assert!(!again, "P2: {name} is sent a push twice in a session: {posted:?}");
         let saved = link.saved && posted.push.priority < HIGH;
         let overtakes = |one: &&Posted| {
-            one.seq > posted.seq && !saved && !one.is_trigger() && one.push.priority < CRITICAL
+            let may = one.is_trigger() || !one.may_wait() && posted.may_wait();
+            one.seq > posted.seq && !saved && !may
         };
         if let Some(one) = link.pushed.iter().find(overtakes) {
             panic!("P1: {name} is sent {posted:?} after {one:?}");
         }
         link.pushed.push(posted.clone());
+    }
+
+    /// What is below high is held back while battery is saved (P3, C9).
+    fn check_saved(&self, at: usize, posted: &Posted) {
+        let (device, link) = (&self.devices[at], self.devices[at].link.as_ref().unwrap());
+        let is_held = link.saves_after.is_some_and(|after| posted.seq > after) && posted.push.priority < HIGH;
+        assert!(!is_held, "P3, C9: {} saves battery and is sent {posted:?}", device.name());
+    }
+
+    /// Of what is owed at hello only the newest are sent (P3).
+    fn check_queue(&self, at: usize) {
+        let (device, link) = (&self.devices[at], self.devices[at].link.as_ref().unwrap());
+        let count = link.pushed.iter().filter(|posted| posted.seq <= link.head).count();
+        assert!(count <= self.host.queue, "P3: {} is sent {count} pushes that were owed", device.name());
     }
 
     /// A trigger may tell what older ones would, and nothing else (P3).
@@ -98,8 +126,9 @@ impl World {
             let about_all = !all.is_empty() || older().any(|one| one.domains().is_empty());
             assert!(covers(&all, &own) && of_others && about_all, "P3: a trigger of {posted:?} says {frame}");
         }
-        let merged = older().filter(|one| covers(&all, &one.domains())).map(|one| one.id().to_owned());
-        self.devices[at].inbox.merged.extend(merged);
+        for one in older().filter(|one| covers(&all, &one.domains())) {
+            self.devices[at].inbox.take(one.id(), true);
+        }
     }
 
     /// Of what comes live no more is sent to a user in a minute than the limit (P3). Only sessions that never
@@ -108,7 +137,7 @@ impl World {
         let device = &self.devices[at];
         let link = device.link.as_ref().unwrap();
         let is_live = posted.seq > link.head && link.is_plain && self.host.is_wide;
-        if !is_live || posted.push.priority == CRITICAL {
+        if !is_live || !posted.may_wait() {
             return;
         }
         let (user, most, now_us) = (device.user, self.host.per_minute, self.host.latest_us());
@@ -136,7 +165,7 @@ impl World {
     }
 
     /// Whether a push may never have been sent to a device, which was told that some were not.
-    fn may_be_dropped(&self, at: usize, posted: &Posted) -> bool {
+    pub(crate) fn may_be_dropped(&self, at: usize, posted: &Posted) -> bool {
         let inbox = &self.devices[at].inbox;
         let is_over = posted.expires_us <= self.host.latest_us();
         // Whether something was in a log that was purged nobody knows.
@@ -145,7 +174,7 @@ impl World {
     }
 
     /// Whether more came after a push than may wait for a device.
-    fn are_too_many(&self, at: usize, posted: &Posted) -> bool {
+    pub(crate) fn are_too_many(&self, at: usize, posted: &Posted) -> bool {
         let post = &self.ledgers[self.devices[at].tenant].post;
         post.of(&self.who(at)).filter(|one| one.seq > posted.seq).count() >= self.host.queue
     }
@@ -158,67 +187,16 @@ impl World {
         let is_ready = device.link.as_ref().is_some_and(|link| link.caught_up && !link.held);
         let may_wait = |posted: &Posted| {
             let is_over = posted.expires_us <= self.host.latest_us();
-            is_over || posted.push.priority < CRITICAL || self.are_too_many(at, posted)
+            is_over || posted.may_wait() || self.are_too_many(at, posted)
         };
-        is_ready && self.is_owed(at) && missing.all(may_wait)
+        is_ready && self.is_owed(at, 0) && missing.all(may_wait)
     }
 
-    /// Whether a device was not sent all that is for it.
-    pub(crate) fn is_owed(&self, at: usize) -> bool {
-        let device = &self.devices[at];
-        let post = &self.ledgers[device.tenant].post;
-        post.of(&self.who(at)).any(|posted| !device.inbox.has(posted))
-    }
-
-    /// The delivery log says of each push and device what became of it (P4).
-    pub(crate) async fn check_deliveries(&mut self) {
-        for tenant in 0..self.ledgers.len() {
-            let hub = self.host.hub();
-            let deps = hub.node.deps();
-            deps.deliveries.flush(hub.store().as_ref()).await;
-            // The hub may write some of them itself at this moment: what comes behind them has waited for them.
-            hub.store().note_deliveries(Vec::new()).await.unwrap();
-            let query = DeliveryQuery {
-                tenant: self.ledgers[tenant].tenant.clone(),
-                limit: 100_000,
-                now_us: self.host.now_us,
-                ..DeliveryQuery::default()
-            };
-            let lines = hub.store().find_deliveries(query).await.unwrap();
-            for line in &lines {
-                let status = self.check_line(tenant, line);
-                self.ledgers[tenant].count(format!("delivery {status}"));
-            }
-            let kept =
-                |posted: &&Posted| self.host.row_time(&self.ledgers[tenant].tenant, posted.seq).is_some();
-            let post = &self.ledgers[tenant].post;
-            let due: usize = post.registered.keys().map(|who| post.of(who).filter(kept).count()).sum();
-            assert_eq!(lines.len(), due, "P4: the lines of the delivery log of {tenant}");
-        }
-    }
-
-    fn check_line(&self, tenant: usize, line: &Value) -> String {
-        let text = |name: &str| line[name].as_str().unwrap().to_owned();
-        let (post, who, status) =
-            (&self.ledgers[tenant].post, (text("user"), text("device")), text("status"));
-        let posted = post.of(&who).find(|posted| line["push_id"] == posted.id());
-        let posted = posted.unwrap_or_else(|| panic!("P4: no push was published as {line}"));
-        let is_its = |at: &usize| self.devices[*at].tenant == tenant && self.who(*at) == who;
-        let at = (0..self.devices.len()).find(is_its).unwrap();
-        let inbox = &self.devices[at].inbox;
-        // What was noted in memory alone is lost with a hub that crashes: then the places say what they can.
-        let was_lost = self.crashed && self.may_be_dropped(at, posted);
-        let holds = match status.as_str() {
-            "delivered" | "acknowledged" => inbox.has(posted) || was_lost,
-            "merged" => posted.is_trigger() && inbox.has(posted),
-            "expired" => posted.expires_us <= self.host.latest_us(),
-            // Who was to be told of it may have heard in the end that its time was over.
-            "dropped" => self.are_too_many(at, posted),
-            // Everybody has been sent everything.
-            "queued" | "held" => self.crashed && inbox.has(posted) || was_lost,
-            _ => false,
-        };
-        assert!(holds, "P4: the delivery log says {line} of {posted:?}; it came: {}", inbox.has(posted));
-        status
+    /// Whether something after a place that is for a device did not come itself: it may wait, even if another
+    /// told of it.
+    pub(crate) fn is_owed(&self, at: usize, place: u64) -> bool {
+        let (device, who) = (&self.devices[at], self.who(at));
+        let mut due = self.ledgers[device.tenant].post.of(&who);
+        due.any(|posted| posted.seq > place && !device.inbox.came.contains(posted.id()))
     }
 }

@@ -10,7 +10,7 @@ use crate::reading::Until;
 use crate::world::{World, everything, some, subscriptions};
 
 /// How often each step is drawn, out of their sum.
-const STEPS: [(&str, usize); 25] = [
+const STEPS: [(&str, usize); 27] = [
     ("edit", 34),
     ("odd", 10),
     ("connect", 10),
@@ -28,7 +28,9 @@ const STEPS: [(&str, usize); 25] = [
     ("crash", 1),
     ("refuse", 3),
     ("publish", 5),
-    ("post", 10),
+    ("post", 12),
+    ("raise", 8),
+    ("deliveries", 3),
     ("unit", 1),
     ("twin", 2),
     ("late", 1),
@@ -78,6 +80,8 @@ impl World {
             "refuse" => self.refuse().await,
             "publish" => self.publish(self.devices[at].tenant).await,
             "post" => self.post(self.devices[at].tenant).await,
+            "raise" => self.raise(self.devices[at].tenant).await,
+            "deliveries" => self.check_deliveries_now().await,
             "purge" => self.purge().await,
             "unit" => self.move_user(at),
             "twin" => self.twin(at).await,
@@ -320,6 +324,9 @@ impl World {
         self.crashed = true;
         for ledger in &mut self.ledgers {
             ledger.told.clear();
+        }
+        for device in &mut self.devices {
+            device.inbox.doubt();
         }
     }
 

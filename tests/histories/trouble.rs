@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use synchub_rules::group::{BatchAnswer, Belonging as Asked};
 
 use crate::edits;
-use crate::ledger::{Event, Fate};
+use crate::ledger::Fate;
 use crate::model::{Batch, Belonging};
 use crate::reading::Until;
 use crate::support::{Hello, Peer, Publisher};
@@ -138,32 +138,15 @@ impl World {
             belonging.owner = Some(Some(owner.to_owned()));
             asked.owner = Some(Some(publisher.user(self.host.hub(), owner).await));
         }
+        let (install, id) = (self.host.publisher(&name), self.chance.uuid().to_string());
         let batch = Batch {
-            device: "service".to_owned(),
-            install: self.host.publisher(&name),
-            user: "service".to_owned(),
-            unit: None,
-            priority: 0,
-            offset_us: 0,
-            received_us: self.host.now_us,
-            id: self.chance.uuid().to_string(),
-            first: None,
-            atomic: false,
             entries: vec![entry.clone()],
-            trusted: true,
             belonging: Some(belonging),
-            pushes: Vec::new(),
+            ..Batch::of_service(install, self.host.now_us, id)
         };
         let answer = publisher.publish(self.host.hub(), entry, Some(asked)).await;
         let fate = Fate::Answered(as_frame(&answer));
-        self.ledgers[tenant].events.push(Event {
-            device: None,
-            batch,
-            fate,
-            may_fail: false,
-            epoch: self.host.epoch(),
-            uids: Vec::new(),
-        });
+        self.ledgers[tenant].note_service(batch, fate, self.host.epoch());
     }
 }
 

@@ -3,18 +3,16 @@
 //! A step does one thing; nothing is judged before everything that is on the way has been decided.
 
 use serde_json::{Value, json};
-use synchub_protocol::{Encoding, Timestamp};
-use uuid::Uuid;
+use synchub_protocol::Timestamp;
 
 use crate::chance::Chance;
-use crate::device::{DAY_US, Device, Disk, Flight, Item, Link, Try, Wish};
+use crate::device::{Device, Disk, Flight, Item, Try, Wish};
 use crate::disaster::Ruin;
 use crate::edits;
 use crate::host::Host;
 use crate::ledger::{Event, Fate, Ledger};
 use crate::model::{Batch, DOMAINS};
 use crate::post::Inbox;
-use crate::support::{Hello, Peer};
 
 /// The devices of each tenant: user, device, kind, priority, unit.
 const DEVICES: [(&str, &str, &str, i64, Option<&str>); 6] = [
@@ -111,112 +109,6 @@ impl World {
     pub(crate) fn uid(&mut self) -> u64 {
         self.uids += 1;
         self.uids
-    }
-
-    /// Opens a socket and says hello as PROTOCOL.md says; the old one goes without a word.
-    pub(crate) async fn connect(&mut self, at: usize) {
-        self.cut(at);
-        while !self.hello(at).await {}
-    }
-
-    /// Says hello once; says whether it was welcomed, and not sent away for a new epoch.
-    async fn hello(&mut self, at: usize) -> bool {
-        let install = self.hello_install(at);
-        let foreseen = self.foresee(at);
-        let encoding = if self.chance.percent(50) { Encoding::Json } else { Encoding::MessagePack };
-        let mut peer = if self.chance.percent(25) {
-            Peer::open_narrow(self.host.hub(), encoding).await
-        } else {
-            Peer::open(self.host.hub(), encoding).await
-        };
-        let says_time = self.chance.percent(80);
-        let urgency = self.chance.urgency();
-        let device = &mut self.devices[at];
-        device.attempt += 1;
-        device.urgency = urgency;
-        let hello = Hello {
-            tenant: self.ledgers[device.tenant].tenant.clone(),
-            unit: device.unit.clone(),
-            ..Hello::of(device.user, device.id)
-        };
-        let offset_us = -device.skew_us;
-        let mut more = json!({
-            "device": {"kind": device.kind, "install_id": install},
-            "attempt": device.attempt,
-            "subscriptions": subscriptions(&device.disk.wish, device.urgency),
-        });
-        if let Some(cursor) = &device.disk.cursor {
-            more["cursor"] = json!(cursor);
-        }
-        if self.chance.percent(50) {
-            more["features"] = json!(["delta"]);
-        }
-        if self.chance.percent(25) {
-            more["network_quality"] = json!("poor");
-        }
-        if says_time {
-            more["client_time"] = json!(Timestamp(self.host.now_us - offset_us));
-        }
-        peer.send(&hello.with(more).frame(self.host.hub())).await;
-        let welcome = peer.next().await;
-        if welcome["type"] == "goaway" {
-            self.rise(at, foreseen, &welcome, peer).await;
-            return false;
-        }
-        let epoch = self.check_welcome(at, foreseen, &welcome);
-        let useless = ["cursor_expired", "cursor_invalid", "epoch_changed"];
-        let fresh = welcome["fresh"].as_array().unwrap();
-        let is_usable = fresh.iter().all(|fresh| useless.iter().all(|reason| fresh["reason"] != *reason));
-        let head = self.host.head(&self.ledgers[self.devices[at].tenant].tenant);
-        let device = &mut self.devices[at];
-        let who = (device.user.to_owned(), device.id.to_owned());
-        self.ledgers[device.tenant].post.register(who);
-        let is_usable = is_usable && !device.disk.wish.is_empty() && device.disk.epoch == epoch;
-        let install_no =
-            self.host.install(&self.ledgers[device.tenant].tenant, device.user, device.id, install);
-        let mut link = Link {
-            peer,
-            install,
-            install_no,
-            epoch,
-            renews: device.disk.cursor.is_none() || device.disk.epoch < epoch,
-            unit: device.unit.clone(),
-            samples: std::collections::VecDeque::new(),
-            place: None,
-            caught_up: false,
-            flights: std::collections::VecDeque::new(),
-            asked: Vec::new(),
-            held: false,
-            catches_up: None,
-            from: device.disk.passed.filter(|_| is_usable && device.disk.cursor.is_some()),
-            head,
-            opened: self.host.times.len() - 1,
-            pushed: Vec::new(),
-            saved: false,
-            is_plain: true,
-        };
-        if says_time {
-            link.sample(offset_us);
-        }
-        device.link = Some(link);
-        device.disk.confirmed = device.disk.wish.clone();
-        let last = welcome["last_client_seq"].as_u64().unwrap();
-        device.promised.retain(|_, at_us| self.host.now_us - *at_us < DAY_US);
-        let forgotten = device.disk.renumber(install, last, self.host.now_us);
-        let (tenant, name) = (device.tenant, device.name());
-        self.ledgers[tenant].resolve(&self.host, at);
-        self.ledgers[tenant].count_all("edit that the hub forgot (R2)", forgotten);
-        for fresh in welcome["fresh"].as_array().unwrap() {
-            self.ledgers[tenant].count(format!("fresh {}", fresh["reason"]));
-        }
-        self.note(format!("{tenant} {name} says hello: {}", welcome["fresh"]));
-        true
-    }
-
-    /// The install of the first edit that waits; the numbers of a restored app come first (O4).
-    fn hello_install(&self, at: usize) -> Uuid {
-        let disk = &self.devices[at].disk;
-        disk.outbox.first().map_or(disk.install, |item| item.install)
     }
 
     /// Drops the socket without a word; what was on the wire may be sent again as it was.
@@ -330,12 +222,8 @@ impl World {
         let id = link.peer.request(frame).await;
         let limited = device.limited.take();
         let waited = limited.is_some();
-        let must_pass = limited.is_some_and(|limited| {
-            limited.is_alone
-                && link.flights.is_empty()
-                && limited.uids == batch.uids
-                && !batch.uids.is_empty()
-        });
+        let must_pass =
+            limited.is_some_and(|limited| link.flights.is_empty() && limited.must_pass(&batch.uids));
         link.flights.push_back(Flight { id, items, event, waited, must_pass });
         let text = format!("{} {} sends {first:?}+{}", device.tenant, device.name(), batch.uids.len());
         self.note(text);

@@ -33,11 +33,25 @@ const DEVICES: &str = "SELECT device.no, party.name AS user, device.id, device.a
 const EVENTS: &str = "SELECT what, at_us FROM push_exception
     WHERE device = ?1 AND seq <= ?2 AND upto >= ?2 ORDER BY at_us, what";
 
-/// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when).
+/// Of a device's (?1) pushes from one place (?2) to another (?3), those that waited were sent (?4: when), but for
+/// those whose time was over when the device came.
 const RELEASE: &str = "INSERT INTO push_exception (device, seq, what, upto, at_us)
-    SELECT device, seq, 2, upto, ?4 FROM push_exception
-    WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what = 1
+    SELECT held.device, held.seq, 2, held.upto, ?4 FROM push_exception AS held
+      CROSS JOIN device ON device.no = held.device
+      CROSS JOIN log ON log.tenant = device.tenant AND log.seq = held.seq
+    WHERE held.device = ?1 AND held.seq BETWEEN ?2 AND ?3 AND held.what IN (1, 6)
+      AND NOT EXISTS (SELECT 1 FROM push_exception AS ended
+        WHERE ended.device = ?1 AND ended.seq <= held.seq AND held.seq <= ended.upto AND ended.what = 5
+          AND log.version <= ended.at_us)
     ON CONFLICT DO NOTHING";
+
+/// They were sent, so they are not dropped, even if more had waited once: not those of which that was noted one by
+/// one, and not from the first of them (?2) on where it was noted of a range.
+const NOT_DROPPED: [&str; 2] = [
+    "DELETE FROM push_exception WHERE device = ?1 AND seq BETWEEN ?2 AND ?3 AND what = 4",
+    "UPDATE push_exception SET upto = ?2 - 1
+     WHERE device = ?1 AND seq < ?2 AND ?2 <= min(?3, upto) AND what = 4",
+];
 
 pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fault> {
     writer.transact(|transaction| {
@@ -48,11 +62,15 @@ pub(super) fn note(writer: &mut Writer, notes: &[DeliveryNote]) -> Result<(), Fa
              ON CONFLICT DO UPDATE SET upto = max(upto, excluded.upto), at_us = excluded.at_us",
         )?;
         let mut release = transaction.prepare_cached(RELEASE)?;
+        let [delete, cut] = NOT_DROPPED;
+        let (mut delete, mut cut) = (transaction.prepare_cached(delete)?, transaction.prepare_cached(cut)?);
         for note in notes {
             let (seq, upto) = (codec::to_db(note.seq)?, codec::to_db(note.upto)?);
             match note.event.number() {
                 Some(what) => insert.execute(params![note.device, seq, what, upto, note.at_us])?,
                 None if note.event == DeliveryEvent::Owed => {
+                    delete.execute([note.device, seq, upto])?;
+                    cut.execute([note.device, seq, upto])?;
                     release.execute(params![note.device, seq, upto, note.at_us])?
                 }
                 None => reach.execute([note.device, upto])?,
@@ -165,7 +183,8 @@ impl PushFound {
     /// What became of the push, as far as the hub knows.
     fn status(&self, device: &DeviceFound, events: &[(DeliveryEvent, i64)], now_us: i64) -> &'static str {
         let has = |wanted| events.iter().any(|(event, _)| *event == wanted);
-        let was_sent = has(DeliveryEvent::Released) || device.pushed >= self.seq && !has(DeliveryEvent::Held);
+        let has_waited = has(DeliveryEvent::Held) || has(DeliveryEvent::Saved);
+        let was_sent = has(DeliveryEvent::Released) || device.pushed >= self.seq && !has_waited;
         if has(DeliveryEvent::Overflowed) {
             "dropped"
         } else if has(DeliveryEvent::Expired) {
@@ -178,7 +197,7 @@ impl PushFound {
             "delivered"
         } else if now_us >= self.version {
             "expired"
-        } else if has(DeliveryEvent::Held) {
+        } else if has_waited {
             "held"
         } else {
             "queued"
@@ -186,8 +205,9 @@ impl PushFound {
     }
 }
 
-const EVENT_KINDS: [DeliveryEvent; 5] = [
+const EVENT_KINDS: [DeliveryEvent; 6] = [
     DeliveryEvent::Held,
+    DeliveryEvent::Saved,
     DeliveryEvent::Released,
     DeliveryEvent::Merged,
     DeliveryEvent::Overflowed,
@@ -198,6 +218,7 @@ fn name(event: DeliveryEvent) -> &'static str {
     match event {
         DeliveryEvent::Delivered | DeliveryEvent::Released | DeliveryEvent::Owed => "delivered",
         DeliveryEvent::Held => "held: the user had the most of a minute",
+        DeliveryEvent::Saved => "held: the device saves battery",
         DeliveryEvent::Merged => "merged: a later trigger said the same",
         DeliveryEvent::Overflowed => "dropped: too many were queued",
         DeliveryEvent::Expired => "dropped: its time was over",

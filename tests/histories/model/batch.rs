@@ -33,6 +33,28 @@ pub(crate) struct Batch {
     pub(crate) pushes: Vec<Push>,
 }
 
+impl Batch {
+    /// What somebody trusted asks for, with no contents yet.
+    pub(crate) fn of_service(install: i64, received_us: i64, id: String) -> Self {
+        Self {
+            device: "service".to_owned(),
+            install,
+            user: "service".to_owned(),
+            unit: None,
+            priority: 0,
+            offset_us: 0,
+            received_us,
+            id,
+            first: None,
+            atomic: false,
+            entries: Vec::new(),
+            trusted: true,
+            belonging: Some(Belonging::default()),
+            pushes: Vec::new(),
+        }
+    }
+}
+
 /// A unit or a user; none: nobody.
 type Party = Option<String>;
 

@@ -165,6 +165,22 @@ async fn p3_an_alert_counts_and_waits_like_a_message() {
     assert_eq!(priorities, ["high", "high"]);
 }
 
+/// What an alert shows is read first; meanwhile nothing that came after it goes.
+#[tokio::test]
+async fn p1_what_follows_an_alert_does_not_overtake_it() {
+    let hub = Hub::with(|_| {}).definition("note.toml", NOTE).start().await;
+    let (mut alice, mut bob) = people(&hub).await;
+    let (_, conflict_id) = conflict(&hub, &mut alice, &mut bob).await;
+    bob.quiet().await;
+    let mut service = Service::start(&hub).await;
+    let alert = json!({"kind": "conflict_alert", "to": {"user": "bob"}, "conflict_id": conflict_id});
+    let [message, trigger] = [super::service::message("bob", "x"), super::service::trigger("bob", &[])];
+    let sent = service.push(json!([message, alert, trigger, message])).await;
+    let frames = bob.quiet().await;
+    let came: Vec<_> = pushes(&frames).into_iter().map(|push| &push["push_id"]).collect();
+    assert_eq!(came, sent.iter().map(|receipt| &receipt["push_id"]).collect::<Vec<_>>());
+}
+
 /// More conflicts than one read takes, of several devices: each is told once, the newest push too.
 #[tokio::test]
 async fn p5_p2_many_alerts_come_in_pages_each_once() {

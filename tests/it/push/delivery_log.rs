@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use synchub::store::DeliveryQuery;
 use synchub_protocol::Timestamp;
 
-use super::service::{Service, message, pass, pushes, trigger};
+use super::service::{Service, message, pass, pushes, texts, trigger};
 use crate::support::{Hello, Hub, Peer};
 
 async fn deliveries(hub: &Hub, change: impl FnOnce(&mut DeliveryQuery)) -> Vec<Value> {
@@ -113,6 +113,75 @@ async fn p4_what_was_held_and_comes_with_a_hello_is_delivered() {
     let lines = deliveries(&hub, |_| {}).await;
     assert_eq!(lines[1]["events"].as_array().unwrap().len(), 2, "held and delivered: {}", lines[1]);
     assert_eq!(lines[0]["events"], json!([]), "this one never waited");
+}
+
+/// What happened to a line's push.
+fn events(line: &Value) -> Vec<&str> {
+    line["events"].as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn p4_c9_what_waits_for_a_device_that_saves_battery_says_why() {
+    let hub = Hub::start().await;
+    let mut service = Service::start(&hub).await;
+    let (mut phone, _) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    phone.ask(json!({"type": "settings", "battery_saver": true})).await;
+    service.push(json!([message("bob", "low")])).await;
+    phone.quiet().await;
+    let lines = deliveries(&hub, |_| {}).await;
+    let why = "held: the device saves battery";
+    assert_eq!((&lines[0]["status"], events(&lines[0])), (&json!("held"), vec![why]));
+    phone.request(json!({"type": "catch_up"})).await;
+    phone.until("caught_up").await;
+    let lines = deliveries(&hub, |_| {}).await;
+    let mut both = events(&lines[0]);
+    both.sort_unstable();
+    assert_eq!((&lines[0]["status"], both), (&json!("delivered"), vec!["delivered", why]));
+}
+
+/// Of three pushes one waits and one is dropped; the hello after the time of the others brings that one.
+#[tokio::test]
+async fn p4_what_was_dropped_and_comes_after_all_is_delivered() {
+    let hub = Hub::with(|settings| {
+        settings.push.per_minute = 1;
+        settings.push.queue = 1;
+    });
+    let hub = hub.start().await;
+    let mut service = Service::start(&hub).await;
+    let (mut phone, _) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    let short = |text: &str| {
+        let mut short = message("bob", text);
+        short["ttl_secs"] = json!(1);
+        short
+    };
+    service.push(json!([short("0"), message("bob", "1"), short("2")])).await;
+    phone.quiet().await;
+    let all = |lines: [&str; 3]| of(&lines.map(|status| ("phone", status)));
+    assert_eq!(statuses(&hub).await, all(["delivered", "dropped", "held"]));
+    phone.cut();
+    pass(&hub, 2);
+    let (_phone, frames) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    assert_eq!(texts(&frames), ["1"]);
+    assert_eq!(statuses(&hub).await, all(["expired", "delivered", "expired"]));
+}
+
+#[tokio::test]
+async fn p4_what_was_held_too_long_was_not_delivered_with_the_others() {
+    let hub = Hub::with(|settings| settings.push.per_minute = 1).start().await;
+    let mut service = Service::start(&hub).await;
+    let (mut phone, _) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    let mut short = message("bob", "1");
+    short["ttl_secs"] = json!(1);
+    service.push(json!([message("bob", "0"), short, message("bob", "2")])).await;
+    phone.quiet().await;
+    phone.cut();
+    pass(&hub, 2);
+    let (_phone, frames) = Peer::live(&hub, &Hello::of("bob", "phone")).await;
+    assert_eq!(texts(&frames), ["0", "2"]);
+    let lines = deliveries(&hub, |_| {}).await;
+    let most = "held: the user had the most of a minute";
+    assert_eq!(events(&lines[1]), [most, "dropped: its time was over"]);
+    assert_eq!((&lines[1]["status"], events(&lines[2])), (&json!("expired"), vec![most, "delivered"]));
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ use super::sqlite::{FOLDER, Sqlite, digests, recounted};
 
 pub(super) const POINT: &str = "SYNCHUB_TEST_POINT";
 
-const BEFORE_COMMIT: [&str; 11] = [
+/// The points of a commit at which nothing of it is durable yet.
+pub(crate) const BEFORE_COMMIT: [&str; 11] = [
     "store::after_begin",
     "store::after_load",
     "store::after_plan",

@@ -2,7 +2,7 @@
 
 mod contract;
 #[cfg(feature = "fail-points")]
-mod crash;
+pub(crate) mod crash;
 #[cfg(feature = "fail-points")]
 mod purge_crash;
 mod sqlite;

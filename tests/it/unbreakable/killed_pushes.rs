@@ -17,25 +17,11 @@ use uuid::Uuid;
 
 use super::process::{SECRET, hello, live, open, token};
 use crate::push::service::message;
+use crate::store::crash::BEFORE_COMMIT;
 use crate::support::{NOW_US, Peer};
 
 /// Tells the child where its store is.
 const FOLDER: &str = "SYNCHUB_TEST_FOLDER";
-/// Where nothing of the request is durable yet.
-const BEFORE_COMMIT: [&str; 12] = [
-    "publish::received",
-    "store::after_begin",
-    "store::after_load",
-    "store::after_plan",
-    "store::after_records",
-    "store::after_digests",
-    "store::after_log",
-    "store::after_batches",
-    "store::after_marks",
-    "store::after_refused",
-    "store::after_reviews",
-    "store::before_commit",
-];
 const AFTER_COMMIT: [&str; 3] = ["store::after_commit", "engine::before_answer", "publish::decided"];
 
 /// A hub that can be told to die.
@@ -206,8 +192,9 @@ async fn die_at(mut hub: Mortal, folder: &Path, (way, point): (Way, &str), is_du
 async fn die_everywhere(way: Way) {
     let folder = TempDir::new().unwrap();
     let mut hub = Mortal::start(folder.path());
-    let points = BEFORE_COMMIT.map(|point| (point, false)).into_iter();
-    let points: Vec<_> = points.chain(AFTER_COMMIT.map(|point| (point, true))).collect();
+    // Before its commit nothing of the request is durable.
+    let before = ["publish::received"].into_iter().chain(BEFORE_COMMIT).map(|point| (point, false));
+    let points: Vec<_> = before.chain(AFTER_COMMIT.map(|point| (point, true))).collect();
     for (point, is_durable) in &points {
         hub = die_at(hub, folder.path(), (way, point), *is_durable).await;
     }

@@ -215,6 +215,15 @@ pub(crate) async fn p4_the_delivery_log_follows_places_and_notes(backend: &dyn B
         statuses(NOON).await,
         ["dropped", "dropped", "merged", "acknowledged", "acknowledged", "queued"]
     );
+    // What a hello brought after all is not dropped.
+    store
+        .note_deliveries(vec![note(6, 6, DeliveryEvent::Overflowed), note(2, 6, DeliveryEvent::Owed)])
+        .await
+        .unwrap();
+    assert_eq!(
+        statuses(NOON).await,
+        ["dropped", "acknowledged", "merged", "acknowledged", "acknowledged", "queued"]
+    );
 }
 
 pub(crate) async fn p1_recipients_are_who_the_tenant_knows(backend: &dyn Backend) {
