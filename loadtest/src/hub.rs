@@ -41,7 +41,7 @@ pub(crate) struct HubOptions {
 
 /// Settings of a hub that holds nobody to a rate: what is measured lies behind the rates.
 pub(crate) fn without_rates() -> Vec<(&'static str, String)> {
-    const RATES: [&str; 12] = [
+    const RATES: [&str; 13] = [
         "SYNCHUB_RATES_ADDRESS_CONNECTIONS",
         "SYNCHUB_RATES_ADDRESS_HELLOS",
         "SYNCHUB_RATES_DEVICE_HELLOS",
