@@ -220,7 +220,8 @@ impl Session {
 
     /// Sends what fits, and queues what follows.
     fn write(&mut self) -> Result<(), CloseReason> {
-        self.timers.said(Instant::now());
+        let now = Instant::now();
+        self.timers.said(now);
         let (mut frames, mut bytes) = (0, 0);
         loop {
             if self.outbox.is_empty() {
@@ -235,6 +236,9 @@ impl Session {
             self.deps.metrics.sent_bytes.inc_by(bytes);
             self.end_deliveries();
             self.send_probe()?;
+            if self.socket.gathers_much() {
+                self.timers.strained(now);
+            }
         }
         let is_answered = self.answers.is_empty() && self.publications.is_empty();
         if self.leaving && is_answered && !self.outbox.has_control() {
@@ -300,12 +304,16 @@ impl Session {
             }
             Due::Heartbeat => {
                 self.timers.said(now);
-                self.socket.rest();
-                self.outbox.rest();
                 if self.outbox.is_empty() && self.socket.is_flushed() {
                     self.probe.sent(self.deps.reading.moment());
                     return self.socket.ping();
                 }
+                Ok(())
+            }
+            Due::Rest => {
+                self.timers.rested();
+                self.socket.rest();
+                self.outbox.rest();
                 Ok(())
             }
             Due::Nothing => Ok(()),

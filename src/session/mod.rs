@@ -42,7 +42,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use synchub_protocol::Encoding;
+use synchub_protocol::{CloseReason, Encoding};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -51,6 +51,7 @@ use crate::limits::Address;
 use away::Away;
 pub use cursor::{Cursor, CursorKey};
 pub use deps::Deps;
+use handshake::Greeting;
 pub use read_pool::ReadPool;
 use socket::Socket;
 
@@ -74,25 +75,32 @@ pub struct Upgraded {
 
 /// Serves a connection until it ends.
 pub async fn serve(deps: Arc<Deps>, upgraded: Upgraded) {
-    let Upgraded { io, read_ahead, encoding, token, address } = upgraded;
-    let limit = deps.settings.limits.max_frame_bytes;
-    let mut socket = Socket::new(io, &read_ahead, encoding, limit, &deps.reading).await;
-    drop(read_ahead);
-    let reason = match Box::pin(handshake::wait(&deps, &mut socket, (token, address))).await {
+    let encoding = upgraded.encoding;
+    // What only the handshake needs must not take room for as long as the session lasts.
+    let (socket, greeted) = Box::pin(greet(&deps, upgraded)).await;
+    let (socket, reason) = match greeted {
         Ok(greeting) => {
             let _counted = deps.metrics.session(encoding);
             let mut session = connected::Session::new(Arc::clone(&deps), socket, greeting);
             session.log_begin();
             let reason = session.run().await;
             session.log_end(reason);
-            socket = session.into_socket();
-            reason
+            (session.into_socket(), reason)
         }
-        Err(reason) => reason,
+        Err(reason) => (socket, reason),
     };
     deps.metrics.closes.of(reason).inc();
     // A peer that does not read the last word is not waited for longer.
     let _ = timeout(CLOSE_TIMEOUT, socket.close(reason)).await;
+}
+
+async fn greet(deps: &Arc<Deps>, upgraded: Upgraded) -> (Socket, Result<Box<Greeting>, CloseReason>) {
+    let Upgraded { io, read_ahead, encoding, token, address } = upgraded;
+    let limit = deps.settings.limits.max_frame_bytes;
+    let mut socket = Socket::new(io, &read_ahead, encoding, limit, &deps.reading).await;
+    drop(read_ahead);
+    let greeted = handshake::wait(deps, &mut socket, (token, address)).await;
+    (socket, greeted)
 }
 
 /// Tells a peer that there is no room for it.

@@ -14,9 +14,15 @@ pub(super) enum Due {
     Position,
     /// A sign of life.
     Heartbeat,
+    /// What busier times have left in the buffers can go.
+    Rest,
     /// The socket is to be closed.
     Close(CloseReason),
 }
+
+/// How long nothing much was sent before buffers are given back: a busy session keeps them, an idle one does not
+/// wait for its next heartbeat.
+const REST: Duration = Duration::from_secs(2);
 
 /// A session's timers.
 #[derive(Debug)]
@@ -29,6 +35,7 @@ pub(super) struct Timers {
     position_due: Option<Instant>,
     token_ends: Instant,
     leaves: Option<Instant>,
+    rests: Option<Instant>,
 }
 
 impl Timers {
@@ -47,6 +54,7 @@ impl Timers {
             position_due: None,
             token_ends: now + token_left,
             leaves: None,
+            rests: None,
         }
     }
 
@@ -86,12 +94,22 @@ impl Timers {
         self.leaves = Some(at);
     }
 
+    /// So much was sent that buffers have grown.
+    pub(super) fn strained(&mut self, now: Instant) {
+        self.rests = Some(now + REST);
+    }
+
+    /// The buffers are given back.
+    pub(super) fn rested(&mut self) {
+        self.rests = None;
+    }
+
     /// When to look again.
     pub(super) fn next(&self) -> Instant {
         let silence = self.heard + 2 * self.heartbeat;
         let idle = self.positioned + self.idle_position;
         let first = silence.min(self.said + self.heartbeat).min(idle).min(self.token_ends);
-        [self.position_due, self.leaves].into_iter().flatten().fold(first, Instant::min)
+        [self.position_due, self.leaves, self.rests].into_iter().flatten().fold(first, Instant::min)
     }
 
     /// What is due now.
@@ -108,6 +126,8 @@ impl Timers {
             Due::Position
         } else if now >= self.said + self.heartbeat {
             Due::Heartbeat
+        } else if self.rests.is_some_and(|rests| now >= rests) {
+            Due::Rest
         } else {
             Due::Nothing
         }
@@ -117,6 +137,19 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inv5_buffers_are_given_back_some_time_after_they_were_needed_last() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let minute = Duration::from_mins(1);
+        let mut timers = Timers::new(start, minute, minute, minute);
+        timers.strained(at(0));
+        timers.strained(at(5));
+        assert_eq!((timers.next(), timers.due(at(6)), timers.due(at(7))), (at(7), Due::Nothing, Due::Rest));
+        timers.rested();
+        assert_eq!((timers.next(), timers.due(at(7))), (at(60), Due::Nothing));
+    }
 
     #[test]
     fn c2_positions_and_heartbeats_come_when_they_are_due() {

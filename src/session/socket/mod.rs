@@ -27,7 +27,9 @@ use super::event::Event;
 use super::read_pool::ReadPool;
 
 /// What one read takes at most; tungstenite zero-fills this much before each.
-const READ_BUFFER: usize = 2048;
+const READ_BUFFER: usize = 1024;
+/// What an idle socket may keep of what was gathered.
+const KEPT_BUFFER: usize = 512;
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// A WebSocket in one encoding.
@@ -105,7 +107,7 @@ impl Socket {
     /// Waits for the next event; `wants_to_send` asks for [`Event::Writable`]. Safe to cancel.
     pub(crate) async fn event(&mut self, wants_to_send: bool) -> Event {
         if self.swollen {
-            self.give_back_buffers().await;
+            Box::pin(self.give_back_buffers()).await;
         }
         std::future::poll_fn(|context| self.poll_event(context, wants_to_send)).await
     }
@@ -147,12 +149,17 @@ impl Socket {
     pub(crate) fn send(&mut self, frame: Bytes) -> Result<(), CloseReason> {
         self.swollen |= frame.len() > WRITE_BUFFER;
         self.sent_since_ready += frame.len();
-        self.gathered_much |= self.sent_since_ready > READ_BUFFER;
+        self.gathered_much |= self.sent_since_ready > KEPT_BUFFER;
         self.put(match self.encoding {
             Encoding::MessagePack => Message::Binary(frame),
             Encoding::Json if gzip::is_gzip(&frame) => Message::Binary(frame),
             Encoding::Json => Message::Text(Utf8Bytes::try_from(frame).expect("JSON is written as UTF-8")),
         })
+    }
+
+    /// Whether the buffer for what is sent has grown since the socket rested last.
+    pub(crate) fn gathers_much(&self) -> bool {
+        self.gathered_much
     }
 
     /// Gives back what busier times have left in the buffers, soon: nothing was sent for a while.
