@@ -24,6 +24,7 @@ mod in_flight;
 mod live;
 mod observed;
 mod on_client;
+mod on_timer;
 mod outbox;
 mod own_state;
 mod parts;
