@@ -4,9 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use synchub_rules::domain;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::new_epoch;
 use crate::auth::Verifier;
@@ -30,6 +32,9 @@ use crate::tasks::Tasks;
 
 /// How many digests with a filter are read at once: half of the store's readers, so that pages find one.
 const DIGEST_SCANS: usize = 2;
+
+/// How often the store is asked to give memory back.
+const REST_EVERY: Duration = Duration::from_secs(10);
 
 /// What the sessions of a node share.
 pub(super) async fn wire(
@@ -100,6 +105,7 @@ pub(super) fn keep_up(deps: &Arc<Deps>, tasks: &Tasks) -> Retention {
     tasks.spawn_vital(deps.acks.clone().run(Arc::clone(&deps.store), every, stop()));
     tasks.spawn_vital(deps.deliveries.clone().run(Arc::clone(&deps.store), every, stop()));
     tasks.spawn_vital(Arc::clone(&deps.limits).run(deps.metrics.clone(), stop()));
+    tasks.spawn_vital(rest(Arc::clone(&deps.store), stop()));
     tasks.spawn_vital(new_epoch::close_sessions(Arc::clone(deps)));
     if let Some(keep) = deps.verifier.keep_keys(Arc::clone(&deps.clock), stop()) {
         tasks.spawn_vital(keep);
@@ -113,4 +119,13 @@ pub(super) fn keep_up(deps: &Arc<Deps>, tasks: &Tasks) -> Retention {
     );
     tasks.spawn_vital(retention.clone().run());
     retention
+}
+
+/// Lets the store give back what it does not need, until the node stops.
+async fn rest(store: Arc<dyn Store>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(REST_EVERY)).await.is_some() {
+        if let Err(error) = store.rest().await {
+            tracing::debug!(%error, "the store gives no memory back");
+        }
+    }
 }

@@ -83,7 +83,12 @@ impl InFlights {
             }
             Some(Waiting::Refused(_)) => None,
         };
-        match (self.waiting.pop_front(), decision) {
+        let next = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            // An idle session keeps no buffer.
+            self.waiting = VecDeque::new();
+        }
+        match (next, decision) {
             (Some(Waiting::Batch(batch)), Some(decision)) => {
                 self.batches -= 1;
                 Settled::Decided(batch, decision)
@@ -125,6 +130,6 @@ mod tests {
         for _ in 0..REFUSALS {
             assert!(matches!(in_flights.next().await, Settled::Refused(_)));
         }
-        assert!(in_flights.is_empty() && in_flights.batches() == 0);
+        assert!(in_flights.is_empty() && in_flights.batches() == 0 && in_flights.waiting.capacity() == 0);
     }
 }

@@ -97,6 +97,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<TenantNo>, StoreError>;
 
+    /// Gives back memory that busier times took, if nothing was written since this was asked last; says whether it
+    /// did.
+    async fn rest(&self) -> Result<bool, StoreError>;
+
     /// Removes what is past its time, a bounded number of rows, in one short transaction (D3).
     async fn purge(&self, query: PurgeQuery) -> Result<Purged, StoreError>;
 

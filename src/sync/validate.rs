@@ -77,6 +77,7 @@ pub fn batch(
     let (atomic, cross_device) = (frame.atomic.unwrap_or(false), frame.cross_device.unwrap_or(false));
     let hash = request_hash(&frame.entries, atomic, cross_device);
     let heap = frame.entries.iter().map(|raw| raw.heap).sum();
+    let mut domains = Domains { tenant, catalog, last: None };
     let entries = frame.entries.into_iter();
     Ok(Submission {
         author,
@@ -84,23 +85,39 @@ pub fn batch(
         hash,
         first_number: frame.first_client_seq,
         atomic,
-        entries: entries.map(|raw| entry(raw, tenant, catalog, limits)).collect(),
+        entries: entries.map(|raw| entry(raw, &mut domains, limits)).collect(),
         pushes: Vec::new(),
         heap,
         received_us,
     })
 }
 
+/// The domains of a batch's entries: mostly one and the same.
+struct Domains<'a> {
+    tenant: &'a str,
+    catalog: &'a Catalog,
+    last: Option<Arc<Domain>>,
+}
+
+impl Domains<'_> {
+    fn find(&mut self, name: &str) -> Option<Arc<Domain>> {
+        if self.last.as_ref().is_none_or(|last| *last.name != *name) {
+            self.last = self.catalog.lookup(self.tenant, name);
+        }
+        self.last.clone()
+    }
+}
+
 fn fault_kind(raw: &RawEntry) -> Option<FaultKind> {
     raw.entry.as_ref().err().map(|fault| fault.kind)
 }
 
-fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings) -> SubmittedEntry {
+fn entry(raw: RawEntry, domains: &mut Domains<'_>, limits: &LimitSettings) -> SubmittedEntry {
     let size = raw.size;
     let entry = match raw.entry {
         Ok(entry) => entry,
         Err(fault) => {
-            let domain = fault.domain.as_deref().and_then(|name| catalog.lookup(tenant, name));
+            let domain = fault.domain.as_deref().and_then(|name| domains.find(name));
             if fault.kind != FaultKind::Invalid {
                 return SubmittedEntry::Fault { fault, code: ErrorCode::TooLarge, domain };
             }
@@ -113,7 +130,7 @@ fn entry(raw: RawEntry, tenant: &str, catalog: &Catalog, limits: &LimitSettings)
             return SubmittedEntry::Fault { fault, code: ErrorCode::ValidationFailed, domain };
         }
     };
-    match catalog.lookup(tenant, &entry.domain) {
+    match domains.find(&entry.domain) {
         None => {
             let message = format!("there is no domain `{}`", entry.domain);
             refused(entry, ErrorCode::UnknownDomain, Some("domain"), message, None)

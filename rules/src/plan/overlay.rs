@@ -65,13 +65,17 @@ pub(super) struct Start {
 
 impl Overlay {
     pub(super) fn new(now_us: i64, loaded: Loaded) -> Self {
+        // Most entries make or change a record each, and slots are large to move.
+        let n_records = loaded.records.len() + loaded.free_numbers.len();
+        let mut records = HashMap::with_capacity(n_records);
+        records.extend(loaded.records.into_iter().map(|(key, history)| (key, Slot::loaded(history))));
         Self {
             now_us,
             epoch: loaded.epoch,
             version_floor: loaded.version_floor,
-            writes: Writes { head: loaded.head, ..Writes::default() },
+            writes: Writes { head: loaded.head, rows: Vec::with_capacity(n_records), ..Writes::default() },
             rows_weight: 0,
-            records: loaded.records.into_iter().map(|(key, history)| (key, Slot::loaded(history))).collect(),
+            records,
             touched: Vec::new(),
             free_numbers: loaded.free_numbers,
             n_used: 0,

@@ -72,7 +72,13 @@ impl Overlay {
             install: author.install,
             old: Arc::clone(&change.old),
         };
-        slot.changes.extend(domain.definition.feed().then_some(past));
+        if domain.definition.feed() {
+            if slot.changes.is_empty() {
+                // Few records are changed twice in a group.
+                slot.changes.reserve_exact(1);
+            }
+            slot.changes.push(past);
+        }
         settle(&mut slot.record, (version, place), domain.definition.strategy(), change);
         version
     }

@@ -116,6 +116,10 @@ impl Store for SqliteStore {
         Ok(self.writer.run(move |writer| commit::commit(writer, group)).await?)
     }
 
+    async fn rest(&self) -> Result<bool, StoreError> {
+        Ok(self.writer.rest().await?)
+    }
+
     async fn register(&self, registrations: Vec<Registration>) -> Result<Vec<Registered>, StoreError> {
         Ok(self.writer.run(move |writer| register::register(writer, &registrations)).await?)
     }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -65,6 +66,10 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct WriterHandle {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Whether something ran since [`WriterHandle::rest`] was asked last.
+    is_busy: AtomicBool,
+    /// Whether something ran since memory was given back.
+    has_cache: AtomicBool,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -78,11 +83,31 @@ impl WriterHandle {
             let _ = ending.send(());
         };
         std::thread::Builder::new().name("store-writer".to_owned()).spawn(run)?;
-        Ok(Self { queue: Mutex::new(Some(queue)), ended: Mutex::new(Some(ended)) })
+        let queue = Mutex::new(Some(queue));
+        let (is_busy, has_cache) = (AtomicBool::new(true), AtomicBool::new(true));
+        Ok(Self { queue, is_busy, has_cache, ended: Mutex::new(Some(ended)) })
+    }
+
+    /// Gives back what SQLite keeps of pages, if nothing has run since this was asked last; says whether it did.
+    pub(super) async fn rest(&self) -> Result<bool, Fault> {
+        if self.is_busy.swap(false, Ordering::Relaxed) || !self.has_cache.swap(false, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.send(|writer| Ok(writer.connection.execute_batch("PRAGMA shrink_memory")?)).await?;
+        Ok(true)
     }
 
     /// Runs work on the writer's thread and waits for its answer.
     pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.is_busy.store(true, Ordering::Relaxed);
+        self.has_cache.store(true, Ordering::Relaxed);
+        self.send(work).await
+    }
+
+    async fn send<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Writer) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {

@@ -54,6 +54,21 @@ impl Backend for Sqlite {
 contract!(super::sqlite::Sqlite::new());
 
 #[tokio::test]
+async fn inv5_a_store_that_is_idle_gives_memory_back_once() {
+    let sqlite = Sqlite::new();
+    let store: Arc<dyn Store> = Arc::new(sqlite.try_open([1; 32]).await.unwrap());
+    let world = World::on(Arc::clone(&store)).await;
+    for n in 1..=2 {
+        world.edit(vec![Edit::create(n, Scope::Tenant)]).await;
+        let mut gave_back = Vec::new();
+        for _ in 0..3 {
+            gave_back.push(store.rest().await.unwrap());
+        }
+        assert_eq!(gave_back, [false, true, false], "not while there is work, and not twice");
+    }
+}
+
+#[tokio::test]
 async fn a_folder_takes_one_hub_at_a_time() {
     let sqlite = Sqlite::new();
     let store = sqlite.try_open([1; 32]).await.unwrap();
