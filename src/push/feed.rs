@@ -151,7 +151,9 @@ impl Feed {
         if rows.first().is_none_or(|first| first.place().seq != state.head.seq + 1) {
             return state.lose(update.head);
         }
-        rows.iter().for_each(|row| state.tail.push(row));
+        for row in &rows {
+            state.tail.push(row);
+        }
         rows.split(|_| drops_on_purpose()).for_each(|rows| state.index.offer(rows));
         state.head = update.head;
     }
