@@ -1,7 +1,7 @@
 //! Writes what a group's plan came to, inside the group's transaction. A row that is not where the plan
 //! found it makes the whole group fail.
 
-use rusqlite::{Statement, Transaction, params};
+use rusqlite::{Statement, ToSql, Transaction, params};
 use synchub_rules::group::{BatchRow, RecordWrite, RefusedNumber, Review, Writes};
 use synchub_rules::push::PushRow;
 use synchub_rules::record::{DeviceNo, Head, InstallNo, LogRow, Record, SyncStatus, TenantNo};
@@ -84,22 +84,10 @@ fn insert_record(
     record: &Record,
     bodies: &Bodies,
 ) -> Result<(), Fault> {
-    statement.execute(params![
-        codec::to_db(record.version)?,
-        codec::to_db(record.seq)?,
-        record.time_us,
-        codec::flags(record.priority, record.sync_status),
-        record.unit,
-        record.owner,
-        bodies.writes,
-        bodies.data,
-        record.no,
-        tenant,
-        record.scope.number(),
-        record.deleted,
-        record.domain,
-        &record.key.as_bytes()[..],
-    ])?;
+    bind(statement, tenant, record, bodies)?;
+    statement.raw_bind_parameter(13, record.domain)?;
+    statement.raw_bind_parameter(14, &record.key.as_bytes()[..])?;
+    statement.raw_execute()?;
     Ok(())
 }
 
@@ -121,20 +109,35 @@ fn update_record(
     record: &Record,
     bodies: &Bodies,
 ) -> Result<usize, Fault> {
-    Ok(statement.execute(params![
-        codec::to_db(record.version)?,
-        codec::to_db(record.seq)?,
-        record.time_us,
-        codec::flags(record.priority, record.sync_status),
-        record.unit,
-        record.owner,
-        bodies.writes,
-        bodies.data,
-        record.no,
-        tenant,
-        record.scope.number(),
-        record.deleted,
-    ])?)
+    bind(statement, tenant, record, bodies)?;
+    Ok(statement.raw_execute()?)
+}
+
+/// The parameters that all statements which write a record begin with.
+fn bind(
+    statement: &mut Statement<'_>,
+    tenant: TenantNo,
+    record: &Record,
+    bodies: &Bodies,
+) -> Result<(), Fault> {
+    let parameters: [&dyn ToSql; 12] = [
+        &codec::to_db(record.version)?,
+        &codec::to_db(record.seq)?,
+        &record.time_us,
+        &codec::flags(record.priority, record.sync_status),
+        &record.unit,
+        &record.owner,
+        &bodies.writes,
+        &bodies.data,
+        &record.no,
+        &tenant,
+        &record.scope.number(),
+        &record.deleted,
+    ];
+    for (number, parameter) in (1..).zip(parameters) {
+        statement.raw_bind_parameter(number, parameter)?;
+    }
+    Ok(())
 }
 
 /// What the insert into the log names; of a push most of it is nothing.
